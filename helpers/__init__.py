@@ -1,0 +1,1 @@
+"""Code that the notebooks of One Block, Two Names import."""
