@@ -1,0 +1,1 @@
+"""What turns the notebooks into a book, slides and handouts; none of the content."""
