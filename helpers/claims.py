@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from helpers.blocks import ConvNeXtTail, EncoderFeedForward, FeedForward
 from helpers.equivalence import (
     Equivalence,
+    OnPixels,
     assert_equivalent,
     linear_from_pointwise,
     normwise_difference,
-    on_pixels,
     pointwise_from_linear,
 )
 
@@ -193,10 +193,10 @@ def prove_pointwise_is_linear(
     image = _random(seed, batch, channels, height, width)
     names = {"weight": "layer.weight", "bias": "layer.bias"}
     conv = _randomise(nn.Conv2d(channels, channels_out, 1), seed + 1)
-    there = assert_equivalent(conv, on_pixels(linear_from_pointwise(conv)), image, parameters=names)
+    there = assert_equivalent(conv, OnPixels(linear_from_pointwise(conv)), image, parameters=names)
     linear = _randomise(nn.Linear(channels, channels_out), seed + 2)
     back = assert_equivalent(
-        pointwise_from_linear(linear), on_pixels(linear), image, parameters=names
+        pointwise_from_linear(linear), OnPixels(linear), image, parameters=names
     )
     return Equivalence(there.comparisons + back.comparisons)
 
@@ -208,7 +208,7 @@ def _kernel_three_beside_its_centre() -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         centre.weight.copy_(conv.weight[:, :, 1, 1])
         centre.bias.copy_(conv.bias)
-        return conv(image), on_pixels(centre)(image)
+        return conv(image), OnPixels(centre)(image)
 
 
 def _view_beside_permute() -> tuple[Tensor, Tensor]:
@@ -247,7 +247,7 @@ def prove_tail_is_feed_forward(
     feed_forward = EncoderFeedForward(FeedForward.from_tail(tail).load_into(layer))
     image = _random(seed + 1, batch, channels, height, width)
     names = {"pwconv1.weight": "layer.layer.linear1.weight", "norm.bias": "layer.layer.norm2.bias"}
-    return assert_equivalent(tail, on_pixels(feed_forward), image, parameters=names)
+    return assert_equivalent(tail, OnPixels(feed_forward), image, parameters=names)
 
 
 def _feed_forward_pair(activation: nn.Module, fold: bool) -> tuple[Tensor, Tensor]:
@@ -258,7 +258,7 @@ def _feed_forward_pair(activation: nn.Module, fold: bool) -> tuple[Tensor, Tenso
         feed_forward.linear2.load_state_dict(tail.pwconv2.state_dict())
     image = _random(1, 2, 6, 5, 7)
     with torch.no_grad():
-        return tail(image), on_pixels(feed_forward)(image)
+        return tail(image), OnPixels(feed_forward)(image)
 
 
 def _gradients_beside_folding() -> tuple[Tensor, Tensor]:
@@ -266,7 +266,7 @@ def _gradients_beside_folding() -> tuple[Tensor, Tensor]:
     feed_forward = FeedForward.from_tail(tail)
     image = _random(1, 2, 6, 5, 7)
     tail(image).square().sum().backward()
-    on_pixels(feed_forward)(image).square().sum().backward()
+    OnPixels(feed_forward)(image).square().sum().backward()
     return tail.pwconv2.weight.grad, feed_forward.linear2.weight.grad
 
 

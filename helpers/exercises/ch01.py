@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.blocks import ConvNeXtTail
-from helpers.equivalence import normwise_difference, on_pixels
+from helpers.equivalence import OnPixels, normwise_difference
 from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
 
 #: Rounding in float64 stays far below this; a mistake stays far above it.
@@ -92,8 +92,8 @@ def _check_pointwise_from(pointwise_from: Any) -> str:
         conv = call(pointwise_from, linear)
         _require_pointwise(conv, bias)
         image = _noise(2, 3, 4, 6)
-        expected = on_pixels(linear)(image)
-        output = _require_tensor(conv(image), tuple(expected.shape), "its output on an image")
+        expected = OnPixels(linear)(image)
+        output = _require_tensor(conv(image), tuple(expected.shape), "Its output on an image")
         if _differ(output, expected):
             raise Wrong(_why_the_copy_is_wrong(conv, linear))
     return (
@@ -198,7 +198,8 @@ register(
         difficulty=2,
         minutes=8,
         hints=(
-            "Two of the four can be settled by counting parameters, two by changing one token.",
+            "Each of them can be settled in a cell: count parameters, print shapes, or change one token "
+            "and look what moves.",
             "For b, print the number of parameters of nn.Linear(64, 128) and ask where the number "
             "of tokens would come in. For d, run the Linear twice, the second time with token 0 "
             "changed, and compare token 1.",
@@ -228,7 +229,7 @@ def _check_tail_as_convs(tail_as_convs: Any) -> str:
         raise Wrong(f"Expected an nn.Module; yours is a {type(module).__name__}.")
     _require_no_linear(module)
     with torch.no_grad():
-        output = _require_tensor(module(normed), tuple(normed.shape), "its output on an image")
+        output = _require_tensor(module(normed), tuple(normed.shape), "Its output on an image")
         if _differ(output, tail(image)):
             raise Wrong(_why_the_tail_differs(output, tail, normed))
     return "Two 1x1 convolutions with a GELU between them: the tail, and the feed-forward."

@@ -1,0 +1,206 @@
+"""Exercises from both sides: solutions pass; stubs and wrong answers are told why they do not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import pytest
+import torch
+from torch import nn
+
+from helpers.equivalence import fold_scale, pointwise_from_linear
+from helpers.exercises import EXERCISES, Status, check, exercise
+from helpers.exercises.core import Exercise, register
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("[0-9]*.ipynb"))
+CODE = re.compile(r"```python\n(.*?)```", re.S)
+ANSWER = re.compile(r'check\("(\d\d\.\d)", (\w+)\)')
+
+
+def _page(id: str) -> Any:
+    (path,) = [p for p in NOTEBOOKS if p.name.startswith(id[:2])]
+    return jupytext.read(path)
+
+
+def _names_on_the_page(notebook: Any) -> dict[str, Any]:
+    """Run the page's import cell: what a reader's answer may use."""
+    namespace: dict[str, Any] = {}
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    exec(first.source, namespace)
+    return namespace
+
+
+def _stub(id: str) -> tuple[str, str]:
+    """Give the stub cell's source without its check, and the name of the answer in it."""
+    for cell in _page(id).cells:
+        found = ANSWER.search(cell.source)
+        if cell.cell_type == "code" and found and found[1] == id:
+            return cell.source[: found.start()], found[2]
+    raise AssertionError(f"no cell checks exercise {id}")
+
+
+def _solution(id: str) -> str:
+    for cell in _page(id).cells:
+        if cell.cell_type == "markdown" and f"<summary>Solution {id}</summary>" in cell.source:
+            assert "solution" in cell.metadata.get("tags", []), "the student edition would keep it"
+            assert cell.source.lstrip().startswith("<details>"), "the solution is not folded"
+            return CODE.search(cell.source)[1]
+    raise AssertionError(f"no solution of exercise {id} on the page")
+
+
+@pytest.mark.parametrize("id", sorted(EXERCISES))
+def test_solution_on_the_page_passes(id: str) -> None:
+    namespace = _names_on_the_page(_page(id))
+    _, name = _stub(id)
+    exec(_solution(id), namespace)
+    feedback = check(id, namespace[name])
+    assert feedback.status is Status.RIGHT, feedback
+    assert feedback.message
+
+
+@pytest.mark.parametrize("id", sorted(EXERCISES))
+def test_untouched_stub_is_not_attempted(id: str) -> None:
+    namespace = _names_on_the_page(_page(id))
+    source, name = _stub(id)
+    exec(source, namespace)
+    assert check(id, namespace[name]).status is Status.NOT_ATTEMPTED
+
+
+@pytest.mark.parametrize("id", sorted(EXERCISES))
+def test_each_exercise_is_shown_with_its_hints(id: str) -> None:
+    sources = "\n".join(cell.source for cell in _page(id).cells)
+    assert f'exercise("{id}")' in sources
+    assert exercise(id)._repr_html_().count("<details>") == 3
+
+
+def _conv(linear: nn.Linear, weight: bool = True, bias: bool = True, **options: Any) -> nn.Conv2d:
+    options = {"bias": linear.bias is not None, "dtype": torch.float64} | options
+    conv = nn.Conv2d(linear.in_features, linear.out_features, 1, **options)
+    with torch.no_grad():
+        if weight:
+            conv.weight.copy_(linear.weight[:, :, None, None])
+        if bias and linear.bias is not None and conv.bias is not None:
+            conv.bias.copy_(linear.bias)
+    return conv
+
+
+def _transposed(linear: nn.Linear) -> nn.Conv2d:
+    return nn.Conv2d(linear.out_features, linear.in_features, 1, dtype=torch.float64)
+
+
+def _convs(tail: Any, scale: bool = True, act: nn.Module | None = None) -> nn.Sequential:
+    shrink = fold_scale(tail.pwconv2, tail.gamma) if scale else tail.pwconv2
+    return nn.Sequential(
+        pointwise_from_linear(tail.pwconv1),
+        nn.GELU() if act is None else act,
+        pointwise_from_linear(shrink),
+    )
+
+
+def _unscaled_bias(tail: Any) -> nn.Sequential:
+    net = _convs(tail)
+    with torch.no_grad():
+        net[2].bias.copy_(tail.pwconv2.bias)
+    return net
+
+
+WRONG = {
+    "01.1": [
+        (lambda x: x.view(x.shape[0], -1, x.shape[1]), "3 pixels of one channel"),
+        (lambda x: x.permute(0, 3, 2, 1).flatten(1, 2), "column by column"),
+        (lambda x: x.flatten(2), r"should have shape \(2, 20, 3\)"),
+        (lambda x: x.permute(0, 2, 3, 1), r"yours has \(2, 4, 5, 3\)"),
+        (lambda x: x.flatten(2).transpose(1, 2).flip(1), "not where they belong"),
+        (lambda x: x.numpy(), "should be a tensor; yours is a ndarray"),
+        (lambda x: x.flatten(9), "Your code raised IndexError"),
+        (lambda x: torch.stack(list(x[0])).flatten(1).T.expand(2, -1, -1), "not where they belong"),
+        ("flatten", "Expected a function, got str"),
+    ],
+    "01.2": [
+        (lambda linear: _conv(linear, bias=False), "the bias is not the Linear's"),
+        (lambda linear: _conv(linear, weight=False), "The weights are not the Linear's"),
+        (lambda linear: _conv(linear, padding=1), r"should have shape \(2, 5, 4, 6\)"),
+        (lambda linear: _conv(linear, stride=1, bias=True), "the convolution has one"),
+        (lambda linear: nn.Conv2d(3, 5, 3, padding=1), "kernel size is"),
+        (lambda linear: nn.Conv2d(3, 5, 1, bias=False), "the convolution has none"),
+        (lambda linear: nn.Conv2d(3, 5, 1, bias=linear.bias is not None), "in float32"),
+        (_transposed, "It maps 5 channels to 3"),
+        (lambda linear: linear, "yours is a Linear"),
+    ],
+    "01.3": [
+        ({"a", "b"}, "Statement a is true"),
+        ({"b"}, "there is more"),
+        ("dc", "Statement c is true"),
+        ({"x"}, "no statement x"),
+        (2, "as a set"),
+    ],
+    "01.4": [
+        (lambda tail: _convs(tail, scale=False), "Layer scale is missing"),
+        (lambda tail: _convs(tail, act=nn.Identity()), "There is no GELU"),
+        (lambda tail: _convs(tail, act=nn.GELU(approximate="tanh")), "tanh approximation"),
+        (lambda tail: _convs(tail, act=nn.ReLU()), "This is ReLU"),
+        (_unscaled_bias, "The bias of the second convolution is not scaled"),
+        (lambda tail: nn.Sequential(tail.pwconv1, nn.GELU(), tail.pwconv2), "still an nn.Linear"),
+        (lambda tail: pointwise_from_linear(tail.pwconv1), "Expected two nn.Conv2d, found 1"),
+        (lambda tail: tail.gamma, "Expected an nn.Module"),
+        (lambda tail: nn.Sequential(_convs(tail), nn.Sigmoid()), "The outputs differ"),
+    ],
+}
+
+
+def test_every_exercise_has_wrong_answers() -> None:
+    assert set(WRONG) == set(EXERCISES)
+    assert all(len(answers) >= 2 for answers in WRONG.values())
+
+
+@pytest.mark.parametrize(
+    ("id", "answer", "names"),
+    [(id, answer, names) for id, answers in WRONG.items() for answer, names in answers],
+)
+def test_wrong_answer_is_told_what_is_wrong(id: str, answer: Any, names: str) -> None:
+    feedback = check(id, answer)
+    assert feedback.status is Status.WRONG, feedback
+    assert re.search(names, feedback.message), feedback.message
+
+
+def test_an_answer_that_raises_is_quoted() -> None:
+    def broken(image):
+        return image.no_such_method()
+
+    message = check("01.1", broken).message
+    assert "AttributeError" in message
+    assert "image.no_such_method()" in message
+
+
+def test_unknown_exercise_lists_those_there_are() -> None:
+    with pytest.raises(KeyError, match=r"there are 01\.1, 01\.2"):
+        check("99.9", ...)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"difficulty": 4}, "difficulty is 4"),
+        ({"minutes": 0}, "minutes is 0"),
+        ({"hints": ("one",)}, "expected 3 hints"),
+    ],
+)
+def test_bad_exercises_are_refused(change: dict[str, Any], says: str) -> None:
+    fields: dict[str, Any] = {
+        "id": "99.1",
+        "goal": "",
+        "difficulty": 1,
+        "minutes": 1,
+        "hints": ("", "", ""),
+        "checker": str,
+    }
+    with pytest.raises(ValueError, match=says):
+        Exercise(**(fields | change))
+
+
+def test_ids_are_unique() -> None:
+    with pytest.raises(ValueError, match=r"two exercises 01\.1"):
+        register(EXERCISES["01.1"])
