@@ -28,8 +28,6 @@ Grid = tuple[int, ...]
 
 @register_lift(nn.Identity)
 @register_lift(nn.Dropout)  # in eval mode: `as_mixing` refuses active dropout before it gets here
-@register_lift(nn.Dropout1d)
-@register_lift(nn.Dropout2d)
 def _identity(layer: nn.Module, x: Tensor, *, view: str | None, layout: str | None) -> Mixing:
     """One term, A = I and W = I."""
     _check_one_reading(layer, view)
@@ -106,7 +104,7 @@ def _convolution(layer: Convolution, x: Tensor, *, view: str | None, layout: str
 
 
 def _as_shifts(layer: Convolution, x: Tensor, grid_in: Grid, grid_out: Grid) -> Mixing:
-    """A: for each kernel offset a fixed 0/1 shift. W: the weights at that offset."""
+    """Make one term per kernel offset: A a fixed 0/1 shift, W the weights at that offset."""
     offsets, groups = math.prod(layer.kernel_size), layer.groups
     token_shape = (offsets, math.prod(grid_out), math.prod(grid_in))
     channel_shape = (offsets, layer.in_channels, layer.out_channels)
@@ -128,7 +126,7 @@ def _as_shifts(layer: Convolution, x: Tensor, grid_in: Grid, grid_out: Grid) -> 
 
 
 def _as_heads(layer: Convolution, x: Tensor, grid_in: Grid, grid_out: Grid) -> Mixing:
-    """A: for each output channel its filter, in every row. W: one-hot, from its input channel."""
+    """Make one term per output channel: A its filter in every row, W one-hot (its channels)."""
     heads = layer.out_channels
     token_shape = (heads, math.prod(grid_out), math.prod(grid_in))
     channel_shape = (heads, layer.in_channels, layer.out_channels)

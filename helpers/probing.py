@@ -38,8 +38,13 @@ CHUNK_ENTRIES = 2**21
 
 #: Where torch.nn keeps the layers whose channels are on axis 1.
 _CHANNELS_FIRST_MODULES = {
-    f"torch.nn.modules.{name}"
-    for name in "batchnorm conv instancenorm padding pixelshuffle pooling upsampling".split()
+    "torch.nn.modules.batchnorm",
+    "torch.nn.modules.conv",
+    "torch.nn.modules.instancenorm",
+    "torch.nn.modules.padding",
+    "torch.nn.modules.pixelshuffle",
+    "torch.nn.modules.pooling",
+    "torch.nn.modules.upsampling",
 }
 
 Function = Callable[[Tensor], Tensor]
