@@ -1,0 +1,211 @@
+"""The picture of the whole book: the two blocks side by side, counterparts at the same height."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+
+from helpers import theme
+
+__all__ = ["two_blocks"]
+
+_WIDTH, _HEIGHT = 7.2, 5.4
+_BOX = 2.2
+"""Width of a box in inches, as everything here is in inches."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One box: where it stands, what it says, and the colours of what it does."""
+
+    middle: float
+    height: float
+    text: str
+    note: str
+    colours: tuple[str, ...]
+    dashed: bool = False
+
+
+_NORM = (theme.POINTWISE,)
+_WIDEN, _NARROW = (theme.CHANNEL,), (theme.CHANNEL,)
+_TRANSFORMER = (
+    _Part(4.62, 0.32, "LayerNorm", "", _NORM),
+    _Part(
+        3.88,
+        0.66,
+        "Attention, H heads",
+        "A from Q, K · W from V, O",
+        (theme.TOKEN, theme.CHANNEL),
+        True,
+    ),
+    _Part(2.56, 0.32, "LayerNorm", "", _NORM),
+    _Part(1.98, 0.36, "Linear C → 4C", "", _WIDEN),
+    _Part(1.42, 0.32, "GELU", "", _NORM),
+    _Part(0.86, 0.36, "Linear 4C → C", "", _NARROW),
+)
+_CONVNEXT = (
+    _Part(3.88, 0.66, "Depthwise conv 7×7", "A is the filter", (theme.TOKEN,)),
+    _Part(2.56, 0.32, "LayerNorm", "", _NORM),
+    _Part(1.98, 0.36, "1×1 conv C → 4C", "", _WIDEN),
+    _Part(1.42, 0.32, "GELU", "", _NORM),
+    _Part(0.86, 0.36, "1×1 conv 4C → C", "", _NARROW),
+)
+_TOP, _FIRST_SUM, _LAST_SUM = 5.0, 3.22, 0.36
+_BETWEEN = (
+    (3.88, "token mixing", theme.TOKEN),
+    (2.56, "the same", theme.MUTED),
+    (1.98, "channel mixing", theme.CHANNEL),
+    (1.42, "the same", theme.MUTED),
+    (0.86, "channel mixing", theme.CHANNEL),
+)
+
+
+def two_blocks() -> Figure:
+    """Draw the Transformer block beside the ConvNeXt block.
+
+    Blue boxes mix tokens, orange ones channels, green ones work on one token; a dashed outline is
+    computed from the input. Attention is both blue and orange: its A is computed, and its V and O,
+    which mix channels, are parameters.
+
+    Returns
+    -------
+    Figure
+        7.2 by 5.4 inches.
+
+    Examples
+    --------
+    >>> two_blocks().get_size_inches().tolist()
+    [7.2, 5.4]
+
+    Notes
+    -----
+    Source: Vaswani et al. (2017), section 3, with the norm first as in ViT (Dosovitskiy et al.
+    2021, section 3.1); Liu et al. (2022), figure 4.
+    """
+    fig = theme.figure(_WIDTH, _HEIGHT)
+    with theme.style():
+        ax = fig.add_axes((0, 0, 1, 1))
+        ax.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT), aspect="equal")
+        ax.set_axis_off()
+        left, right = 1.75, _WIDTH - 1.75
+        _column(ax, left, "Transformer block", _TRANSFORMER)
+        _column(ax, right, "ConvNeXt block", _CONVNEXT)
+        _skip(ax, left, _TOP - 0.08, _FIRST_SUM, side=-1)
+        _skip(ax, left, _FIRST_SUM - 0.28, _LAST_SUM, side=-1)
+        _skip(ax, right, _TOP - 0.08, _LAST_SUM, side=1)
+        _sum(ax, left, _FIRST_SUM)
+        for middle, words, colour in _BETWEEN:
+            ax.plot(
+                (left + _BOX / 2 + 0.08, right - _BOX / 2 - 0.08),
+                (middle, middle),
+                color=theme.FIXED,
+                linestyle=":",
+                linewidth=1.2,
+                zorder=0,
+            )
+            ax.text(
+                _WIDTH / 2,
+                middle,
+                words,
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=theme.SMALL,
+                weight="bold",
+                bbox={"facecolor": theme.CARD, "edgecolor": "none", "pad": 2},
+            )
+    return fig
+
+
+def _column(ax: Axes, x: float, title: str, parts: tuple[_Part, ...]) -> None:
+    ax.text(x, _HEIGHT - 0.18, title, ha="center", va="center", fontsize=15, weight="bold")
+    above = _TOP
+    for part in parts:
+        _arrow(ax, x, above, part.middle + part.height / 2)
+        _box(ax, x, part)
+        above = part.middle - part.height / 2
+    _arrow(ax, x, above, _LAST_SUM + 0.12)
+    _sum(ax, x, _LAST_SUM)
+    _arrow(ax, x, _LAST_SUM - 0.12, 0.0)
+
+
+def _box(ax: Axes, x: float, part: _Part) -> None:
+    bottom, left = part.middle - part.height / 2, x - _BOX / 2
+    share = _BOX / len(part.colours)
+    for index, colour in enumerate(part.colours):
+        start = left + index * share
+        ax.add_patch(
+            Rectangle((start, bottom), share, part.height, facecolor=to_rgba(colour, 0.13), lw=0)
+        )
+        # The token mixing of a computed part is dashed; its channel mixing is still a parameter.
+        dashed = part.dashed and colour == theme.TOKEN
+        outline = FancyBboxPatch(
+            (left, bottom),
+            _BOX,
+            part.height,
+            boxstyle="round,pad=0,rounding_size=0.06",
+            facecolor="none",
+            edgecolor=colour,
+            linewidth=2.2,
+            linestyle=(0, (4, 2)) if dashed else "solid",
+        )
+        ax.add_patch(outline)
+        # One outline for each colour, each shown on its own share of the box only.
+        before, after = 0.1 * (index == 0), 0.1 * (index == len(part.colours) - 1)
+        window = Rectangle(
+            (start - before, bottom - 0.1), share + before + after, part.height + 0.2
+        )
+        window.set_transform(ax.transData)
+        outline.set_clip_path(window)
+    lift = 0.12 if part.note else 0.0
+    ax.text(x, part.middle + lift, part.text, ha="center", va="center", weight="bold")
+    if part.note:
+        ax.text(x, part.middle - 0.14, part.note, ha="center", va="center", fontsize=theme.SMALL)
+
+
+def _arrow(ax: Axes, x: float, top: float, bottom: float) -> None:
+    ax.add_patch(
+        FancyArrowPatch(
+            (x, top),
+            (x, bottom),
+            arrowstyle="-|>",
+            mutation_scale=12,
+            shrinkA=0,
+            shrinkB=0,
+            color=theme.INK,
+            linewidth=1.4,
+        )
+    )
+
+
+def _sum(ax: Axes, x: float, y: float) -> None:
+    ax.add_patch(
+        Circle((x, y), 0.12, facecolor=theme.CARD, edgecolor=theme.SKIP, linewidth=1.4, zorder=3)
+    )
+    ax.text(x, y - 0.005, "+", ha="center", va="center", zorder=4, weight="bold")
+
+
+def _skip(ax: Axes, x: float, top: float, bottom: float, side: int) -> None:
+    away = x + side * (_BOX / 2 + 0.45)
+    ax.plot(
+        (x, away, away, x + side * 0.24),
+        (top, top, bottom, bottom),
+        color=theme.SKIP,
+        linewidth=1.4,
+    )
+    ax.add_patch(
+        FancyArrowPatch(
+            (x + side * 0.3, bottom),
+            (x + side * 0.12, bottom),
+            arrowstyle="-|>",
+            mutation_scale=12,
+            shrinkA=0,
+            shrinkB=0,
+            color=theme.SKIP,
+            linewidth=1.4,
+        )
+    )
