@@ -1,0 +1,18 @@
+"""Explorers: figures with controls, alive in JupyterLab, in the book and on slides."""
+
+from __future__ import annotations
+
+from helpers.explorers.base import ExplorerWidget, strip_widget_views
+from helpers.explorers.explore import Explorer, explore
+from helpers.explorers.page import esm, modules, page_script, page_style
+
+__all__ = [
+    "Explorer",
+    "ExplorerWidget",
+    "esm",
+    "explore",
+    "modules",
+    "page_script",
+    "page_style",
+    "strip_widget_views",
+]

@@ -1,0 +1,166 @@
+"""What both kinds of explorer share: the widget, and the forms in which its output is kept.
+
+A running kernel shows the widget. A stored notebook holds a still and a sentence. The book and the
+slides hold HTML with the frames in separate files, which the page's script brings to life.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import anywidget
+import traitlets
+from matplotlib.figure import Figure
+from nbformat import NotebookNode
+
+from helpers.explorers.page import page_style
+from helpers.figures import encode, frames_folder, write_frame
+
+__all__ = ["WIDGET_VIEW", "ExplorerWidget", "strip_widget_views"]
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+MimeBundle = tuple[dict[str, Any], dict[str, Any]]
+
+
+class ExplorerWidget(anywidget.AnyWidget):
+    """A widget whose front end is one ES module, and which is readable without a kernel.
+
+    A subclass names its front end in `module` and `_esm`, says in `page_state` what the front end
+    needs to know, and draws itself in `still`.
+
+    Attributes
+    ----------
+    value : dict
+        The current parameters, for `observe`. Setting it from Python moves the explorer.
+    start : dict
+        The parameters to which *Reset* goes back.
+    name : str
+        A name without spaces, for the address of a shared state.
+    title, description : str
+        What stands above the controls.
+    """
+
+    module: ClassVar[str]
+    _css = page_style()
+
+    name = traitlets.Unicode().tag(sync=True)
+    title = traitlets.Unicode().tag(sync=True)
+    description = traitlets.Unicode().tag(sync=True)
+    start = traitlets.Dict().tag(sync=True)
+    value = traitlets.Dict().tag(sync=True)
+
+    def still(self) -> tuple[Figure, str]:
+        """Draw the current state, and say in a sentence what is to be seen.
+
+        Returns
+        -------
+        fig : Figure
+        sentence : str
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs a method still().")
+
+    def page_state(self, folder: Path) -> dict[str, Any]:
+        """Give what the front end reads when there is no kernel.
+
+        Parameters
+        ----------
+        folder : Path
+            Where frames can be written, with `helpers.figures.write_frame`.
+
+        Returns
+        -------
+        dict
+            Plain values; the same keys as the widget's synced traits.
+        """
+        keys = ("name", "title", "description", "start", "value")
+        return {key: getattr(self, key) for key in keys}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}: {self.value}>"
+
+    def _repr_mimebundle_(self, **_: Any) -> MimeBundle:
+        folder = frames_folder()
+        return self._live_bundle() if folder is None else (self._page_bundle(folder), {})
+
+    def _live_bundle(self) -> MimeBundle:
+        """The widget view, and what stays when it is stripped: a still and a sentence."""
+        fig, sentence = self.still()
+        picture = encode(fig, small=True)
+        data, metadata = super()._repr_mimebundle_()
+        data["text/plain"] = sentence
+        data["image/png"] = base64.b64encode(picture.data).decode()
+        # The picture has two pixels for each of the page: this keeps its text at its size.
+        size = {"width": picture.width_css, "height": picture.height_css}
+        return data, {**metadata, "image/png": size}
+
+    def _page_bundle(self, folder: Path) -> dict[str, Any]:
+        """HTML that shows the still by itself, and the state for the page's script."""
+        fig, sentence = self.still()
+        picture = encode(fig, small=True, webp=True)
+        image = (
+            f'<img class="ob-still dark-light" loading="lazy" alt="{html.escape(sentence)}" '
+            f'width="{picture.width_css}" height="{picture.height_css}" '
+            f'src="{write_frame(picture, folder)}">'
+        )
+        # "<" would end the script element wherever a text holds "</script>".
+        state = json.dumps(self.page_state(folder), allow_nan=False).replace("<", "\\u003c")
+        block = (
+            f'<div class="ob-explorer" data-module="{self.module}" data-name="{self.name}">'
+            f'{image}<p class="ob-sentence">{html.escape(sentence)}</p>'
+            f'<script type="application/json">{state}</script></div>'
+        )
+        return {"text/html": block, "text/plain": sentence}
+
+
+def strip_widget_views(notebook: NotebookNode) -> NotebookNode:
+    """Take the widgets out of a notebook that is to be stored; stills and sentences stay.
+
+    A trusted notebook that stores a widget view shows, when it is opened again without being run,
+    "Error displaying widget: model not found" in place of the still.
+
+    Parameters
+    ----------
+    notebook : NotebookNode
+        A notebook of nbformat 4; it is not changed.
+
+    Returns
+    -------
+    NotebookNode
+        A copy without widget views and without widget state.
+
+    Examples
+    --------
+    >>> from nbformat.v4 import new_code_cell, new_notebook, new_output
+    >>> output = new_output("display_data", {WIDGET_VIEW: {}, "text/plain": "A sentence."})
+    >>> stripped = strip_widget_views(new_notebook(cells=[new_code_cell(outputs=[output])]))
+    >>> list(stripped.cells[0].outputs[0].data)
+    ['text/plain']
+    """
+    stored = NotebookNode(notebook)
+    stored.metadata = NotebookNode({k: v for k, v in notebook.metadata.items() if k != "widgets"})
+    stored.cells = [_strip_cell(cell) for cell in notebook.cells]
+    return stored
+
+
+def _strip_cell(cell: NotebookNode) -> NotebookNode:
+    """Copy a cell without the widget views among its outputs."""
+    if cell.cell_type != "code":
+        return cell
+    return NotebookNode({**cell, "outputs": list(_strip_outputs(cell.outputs))})
+
+
+def _strip_outputs(outputs: Iterable[NotebookNode]) -> Iterable[NotebookNode]:
+    for output in outputs:
+        if WIDGET_VIEW not in output.get("data", {}):
+            yield output
+            continue
+        data = {mime: value for mime, value in output.data.items() if mime != WIDGET_VIEW}
+        # A plain ipywidget has nothing but its repr besides the view; that text stays.
+        if data:
+            yield NotebookNode({**output, "data": NotebookNode(data)})

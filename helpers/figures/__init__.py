@@ -1,0 +1,21 @@
+"""Figures: numbers in, a `matplotlib.figure.Figure` out, shown with a sentence."""
+
+from __future__ import annotations
+
+from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
+from helpers.figures.grids import image_grid, outline, panels
+from helpers.figures.picture import Picture, show
+from helpers.figures.reach import kernel_reach
+
+__all__ = [
+    "Encoded",
+    "Picture",
+    "encode",
+    "frames_folder",
+    "image_grid",
+    "kernel_reach",
+    "outline",
+    "panels",
+    "show",
+    "write_frame",
+]
