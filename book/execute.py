@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -69,6 +69,9 @@ def run(notebook: NotebookNode, name: str) -> NotebookNode:
         timeout=SECONDS_PER_CELL,
         kernel_name="python3",
         record_timing=False,
+        store_widget_state=False,
+        # Not its remark on how it talks to this process, which would stand in every log.
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(paths.NOTEBOOKS)}},
     )
     try:
@@ -121,7 +124,7 @@ def executed() -> dict[str, NotebookNode]:
     paths.FRAMES.mkdir(parents=True, exist_ok=True)
     _forget_all_but(set(keys.values()))
 
-    stale = [name for name, key in keys.items() if not _stored(key).exists()]
+    stale = [name for name, key in keys.items() if not _complete(_stored(key))]
     if stale:
         print(f"Running {', '.join(stale)}", flush=True)
     with environment(**{FRAMES_VARIABLE: str(paths.FRAMES)}):
@@ -148,21 +151,16 @@ def frames_of(notebooks: Iterable[NotebookNode]) -> list[Path]:
     return sorted(path for path in paths.FRAMES.iterdir() if path.name in text)
 
 
-def copy_changed(sources: Iterable[Path], target: Path) -> None:
-    """Make `target` hold exactly these files, touching only those that differ."""
-    target.mkdir(parents=True, exist_ok=True)
-    wanted = {source.name: source for source in sources}
-    for path in target.iterdir():
-        if path.name not in wanted:
-            path.unlink()
-    for name, source in wanted.items():
-        copy = target / name
-        if not copy.exists() or copy.read_bytes() != source.read_bytes():
-            shutil.copyfile(source, copy)
-
-
 def _stored(key: str) -> Path:
     return paths.EXECUTED / f"{key}.json"
+
+
+def _complete(stored: Path) -> bool:
+    """Whether outputs are stored, and the frames that they name with them."""
+    if not stored.exists():
+        return False
+    names = re.findall(r"frames/([\w.]+)", stored.read_text(encoding="utf-8"))
+    return all((paths.FRAMES / name).exists() for name in names)
 
 
 def _without_outputs(notebook: NotebookNode) -> NotebookNode:

@@ -21,7 +21,7 @@ _LOCAL_LABEL = re.compile(r"(==[^+\s;]+)\+[\w.]+")
 
 
 def clean(requirements: str) -> str:
-    """Remove from a lock what holds on one machine only.
+    r"""Remove from a lock what holds on one machine only.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def clean(requirements: str) -> str:
     Examples
     --------
     >>> clean("torch==2.13.0+cpu ; python_version >= '3.11'")
-    "torch==2.13.0 ; python_version >= '3.11'\\n"
-    >>> clean("nvidia-cublas==13.1 ; sys_platform == 'linux'\\n# via torch\\n--index-url x")
+    "torch==2.13.0 ; python_version >= '3.11'\n"
+    >>> clean("nvidia-cublas==13.1 ; sys_platform == 'linux'\n# via torch\n--index-url x")
     ''
     """
     lines = (line.rstrip() for line in requirements.splitlines())

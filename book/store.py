@@ -13,15 +13,17 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from jupytext.cli import jupytext as jupytext_command
+from jupytext.combine import combine_inputs_with_outputs
 from jupytext.config import load_jupytext_configuration_file
 from nbformat import NotebookNode
 
 from book import paths
 from book.execute import run_all
+from book.files import write_if_changed
 from helpers.explorers import strip_widget_views
 
 SOLUTION = "solution"
+TWIN_FORMAT = {"extension": ".md", "format_name": "myst"}
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 # As JupyterLab writes it, less the version of Python: that would differ between machines.
@@ -93,8 +95,8 @@ def as_twin(notebook: NotebookNode) -> str:
         If a cell would not come back as it was, which is where the two forms would drift apart.
     """
     config = load_jupytext_configuration_file(str(paths.ROOT / "pyproject.toml"))
-    text = jupytext.writes(copy.deepcopy(notebook), fmt="md:myst", config=config)
-    back = jupytext.reads(text, fmt="md:myst", config=config)
+    text = jupytext.writes(copy.deepcopy(notebook), fmt=TWIN_FORMAT, config=config)
+    back = jupytext.reads(text, fmt=TWIN_FORMAT, config=config)
     for number, (cell, read) in enumerate(zip(notebook.cells, back.cells, strict=False), start=1):
         if (cell.cell_type, cell.source) != (read.cell_type, read.source):
             raise ValueError(
@@ -115,8 +117,11 @@ def write_pair(path: Path, notebook: NotebookNode) -> bool:
     The twin is written last: Jupytext takes the younger file of a pair as the author's.
     """
     twin = as_twin(notebook)
-    changed = _write_if_changed(path, nbformat.writes(notebook) + "\n")
-    return _write_if_changed(twin_of(path), twin) or changed
+    changed = write_if_changed(path, nbformat.writes(notebook) + "\n")
+    changed = write_if_changed(twin_of(path), twin) or changed
+    if twin_of(path).stat().st_mtime_ns < path.stat().st_mtime_ns:
+        twin_of(path).touch()
+    return changed
 
 
 def refresh(only: str = "") -> None:
@@ -144,10 +149,34 @@ def sync() -> None:
     pages = {path.with_suffix("") for path in paths.notebooks()}
     pages |= {path.with_suffix("") for path in paths.NOTEBOOKS.glob("[0-9]*.md")}
     for page in sorted(pages):
-        there = [page.with_suffix(suffix) for suffix in (".ipynb", ".md")]
-        there = [path for path in there if path.exists()]
-        youngest = max(there, key=lambda path: path.stat().st_mtime_ns)
-        jupytext_command(["--quiet", "--sync", str(youngest)])
+        path = page.with_suffix(".ipynb")
+        if write_pair(path, with_stable_ids(normalise(read_pair(path)))):
+            print(f"{page.name}: brought together")
+
+
+def read_pair(path: Path) -> NotebookNode:
+    """Read a notebook with the cells of the younger of the pair and the outputs that are stored.
+
+    Parameters
+    ----------
+    path
+        The ``.ipynb`` of the pair; either of the two may be missing.
+
+    Returns
+    -------
+    NotebookNode
+        A cell of the twin that stands in the notebook too has the notebook's output.
+    """
+    twin = twin_of(path)
+    if not twin.exists():
+        return nbformat.read(path, as_version=4)
+    written = jupytext.read(twin, fmt=TWIN_FORMAT)
+    if not path.exists():
+        return written
+    stored = nbformat.read(path, as_version=4)
+    if path.stat().st_mtime_ns > twin.stat().st_mtime_ns:
+        return stored
+    return combine_inputs_with_outputs(written, stored, fmt=TWIN_FORMAT)
 
 
 def student_edition() -> None:
@@ -159,7 +188,7 @@ def student_edition() -> None:
             old.unlink()
     for path in paths.notebooks():
         notebook = without_solutions(nbformat.read(path, as_version=4))
-        _write_if_changed(paths.STUDENT / path.name, nbformat.writes(notebook) + "\n")
+        write_if_changed(paths.STUDENT / path.name, nbformat.writes(notebook) + "\n")
     print(f"{len(wanted)} notebooks without solutions in {paths.STUDENT.relative_to(paths.ROOT)}/")
 
 
@@ -171,10 +200,3 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type != "markdown" or SOLUTION not in cell.metadata.get("tags", [])
     ]
     return notebook
-
-
-def _write_if_changed(path: Path, text: str) -> bool:
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
-    path.write_text(text, encoding="utf-8", newline="\n")
-    return True

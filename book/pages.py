@@ -1,0 +1,151 @@
+"""The static book: pages for Sphinx out of README.md and the executed notebooks."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path, PurePosixPath
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+from book import paths
+from book.execute import executed, frames_of
+from book.files import copy_exactly, write_if_changed
+
+# [text](target) and ![text](target), where the target is not an address of its own.
+_LOCAL_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!\w+:|#)([^)\s]+)\)")
+_LOCAL_PICTURE = re.compile(r'(<img\b[^>]*\bsrc=")(?!\w+:)([^"]+)(")')
+
+
+def build_book() -> None:
+    """Build ``_build/book/`` from the notebooks as they run now.
+
+    Raises
+    ------
+    RuntimeError
+        If a notebook does not run, or if Sphinx warns: a warning is an error.
+    """
+    notebooks = executed()
+    _write_source(notebooks)
+    command = [
+        *(sys.executable, "-m", "sphinx", "-b", "html", "-c", str(paths.ROOT / "book")),
+        *("-d", str(paths.BUILD / "doctrees"), "--fail-on-warning", "--quiet", "-j", "auto"),
+        *(str(paths.SOURCE), str(paths.BOOK)),
+    ]
+    if subprocess.run(command, cwd=paths.ROOT, check=False).returncode:
+        raise RuntimeError("The book was not built: see Sphinx's warnings above.")
+    copy_exactly(frames_of(notebooks.values()), paths.BOOK / "frames")
+    # The stored notebooks, clean, for the download link of each page.
+    copy_exactly(paths.notebooks(), paths.BOOK / "notebooks")
+    print(f"The book: {(paths.BOOK / 'index.html').relative_to(paths.ROOT)}")
+
+
+def _write_source(notebooks: dict[str, NotebookNode]) -> None:
+    """Write what Sphinx reads; a file that stays the same keeps its time, and its page."""
+    paths.SOURCE.mkdir(parents=True, exist_ok=True)
+    pages = {"index.md": front_page(paths.README.read_text(encoding="utf-8"), list(notebooks))}
+    for name, notebook in notebooks.items():
+        pages[f"{name}.ipynb"] = nbformat.writes(page(notebook, name)) + "\n"
+    for path in paths.SOURCE.iterdir():
+        if path.is_file() and path.name not in pages:
+            path.unlink()
+    for name, text in pages.items():
+        write_if_changed(paths.SOURCE / name, text)
+    # For Sphinx, which copies a Markdown picture, and beside the page for an <img> of the README.
+    for picture in local_pictures(pages["index.md"]):
+        for folder in (paths.SOURCE, paths.BOOK):
+            (folder / picture).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(paths.ROOT / picture, folder / picture)
+
+
+def page(notebook: NotebookNode, name: str) -> NotebookNode:
+    """Make the book's page of an executed notebook.
+
+    Parameters
+    ----------
+    notebook
+        The executed notebook.
+    name
+        Its name without the suffix.
+
+    Returns
+    -------
+    NotebookNode
+        A copy with a link to the notebook itself under its title, and without what only a lecture
+        shows (speaker notes).
+    """
+    notebook = copy.deepcopy(notebook)
+    notebook.cells = [
+        cell
+        for cell in notebook.cells
+        if cell.metadata.get("slideshow", {}).get("slide_type") != "notes"
+    ]
+    link = new_markdown_cell(
+        f'<p class="ob-download"><a href="notebooks/{name}.ipynb" download>'
+        f"Download this page as a notebook</a>, to run and change it.</p>",
+        id="download",
+    )
+    # Under the title: the first cell holds the heading, with or without a text below it.
+    first = notebook.cells[0]
+    title, _, rest = first.source.partition("\n")
+    if first.cell_type != "markdown" or not title.startswith("# "):
+        raise ValueError(f"{name}: the first cell must be Markdown and begin with '# ' and a title")
+    first.source = title
+    after = [new_markdown_cell(rest.strip(), id="below-title")] if rest.strip() else []
+    notebook.cells[1:1] = [*after, link]
+    return notebook
+
+
+def front_page(readme: str, names: list[str]) -> str:
+    """Make the book's first page of the README.
+
+    Parameters
+    ----------
+    readme
+        The README, whose links are relative to the repository.
+    names
+        The pages of the book, in order.
+
+    Returns
+    -------
+    str
+        The same text with links to notebooks turned into links to their pages, links to files that
+        are no pages into their names, and a table of contents for the sidebar.
+
+    Examples
+    --------
+    >>> print(front_page("[One](notebooks/01_one.ipynb), [code](helpers/a.py)", ["01_one"]))
+    [One](01_one.ipynb), code
+    <BLANKLINE>
+    ```{toctree}
+    :hidden:
+    <BLANKLINE>
+    01_one
+    ```
+    <BLANKLINE>
+    """
+
+    def relink(match: re.Match[str]) -> str:
+        mark, text, target = match.groups()
+        path = PurePosixPath(target.partition("#")[0])
+        if mark:
+            return match[0]
+        if path.parent.name == "notebooks" and path.stem in names:
+            return f"[{text}]({path.stem}.ipynb)"
+        return text
+
+    text = _LOCAL_LINK.sub(relink, readme).rstrip()
+    contents = "\n".join(names)
+    return f"{text}\n\n```{{toctree}}\n:hidden:\n\n{contents}\n```\n"
+
+
+def local_pictures(text: str) -> list[Path]:
+    """List the pictures of a page that are files of the repository."""
+    found = [match[3] for match in _LOCAL_LINK.finditer(text) if match[1]]
+    found += [match[2] for match in _LOCAL_PICTURE.finditer(text)]
+    return [Path(name) for name in dict.fromkeys(found)]
