@@ -50,6 +50,9 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "show_toc_level": 2,
     "home_page_in_toc": True,
+    # The sidebar has the search; a bar above the page would have a second one.
+    "navbar_persistent": [],
+    "footer_content_items": ["copyright.html"],
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
@@ -64,5 +67,7 @@ def _copy_mathjax(app, error):
 
 def setup(app):
     """Register with Sphinx what is done after a build."""
+    # An explorer's state stands in the address of its page; the decks use theirs for the slide.
+    app.add_js_file(None, body='document.documentElement.dataset.obShare = "hash"')
     app.connect("build-finished", _copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

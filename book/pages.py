@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 
 import nbformat
 from nbformat import NotebookNode
-from nbformat.v4 import new_markdown_cell
 
 from book import paths
 from book.execute import executed, frames_of
@@ -85,19 +84,15 @@ def page(notebook: NotebookNode, name: str) -> NotebookNode:
         for cell in notebook.cells
         if cell.metadata.get("slideshow", {}).get("slide_type") != "notes"
     ]
-    link = new_markdown_cell(
+    link = (
         f'<p class="ob-download"><a href="notebooks/{name}.ipynb" download>'
-        f"Download this page as a notebook</a>, to run and change it.</p>",
-        id="download",
+        f"Download this page as a notebook</a> to run and change it.</p>"
     )
-    # Under the title: the first cell holds the heading, with or without a text below it.
     first = notebook.cells[0]
     title, _, rest = first.source.partition("\n")
     if first.cell_type != "markdown" or not title.startswith("# "):
         raise ValueError(f"{name}: the first cell must be Markdown and begin with '# ' and a title")
-    first.source = title
-    after = [new_markdown_cell(rest.strip(), id="below-title")] if rest.strip() else []
-    notebook.cells[1:1] = [*after, link]
+    first.source = f"{title}\n\n{link}\n\n{rest.lstrip()}".rstrip()
     return notebook
 
 

@@ -21,6 +21,7 @@ SLIDES = BUILD / "slides"
 STUDENT = BUILD / "student"
 
 STATIC = ROOT / "book" / "static"
+DECK = ROOT / "book" / "slides"
 TEMPLATES = ROOT / "book" / "templates"
 
 
