@@ -1,5 +1,7 @@
 """Settings of the JupyterLab that `make lab` and `make edit` open."""
 
+import logging
+import warnings
 from pathlib import Path
 
 c = get_config()  # noqa: F821  (JupyterLab gives it to this file)
@@ -26,6 +28,10 @@ def store_clean(model, path="", **_):
 
 
 c.ContentsManager.pre_save_hook = store_clean
+# Jupyter reads this file twice, and says so at every start.
+warnings.filterwarnings("ignore", message="Overriding existing pre_save_hook")
+# The address to open, and errors; not forty lines about extensions.
+c.Application.log_level = logging.WARNING
 
 # Nothing is asked of another host, and no dialog stands between the reader and the page.
 c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
