@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -74,6 +75,8 @@ _LIGHT = {
     "negative": NEGATIVE,
     "zero": "#FFFFFF",
     "positive": POSITIVE,
+    "picture-low": "#B4B9BF",
+    "picture-high": "#FFFFFF",
     "ink": INK,
     "muted": MUTED,
     "line": "#C9CED4",
@@ -94,6 +97,8 @@ _DARK = {
     "negative": "#B583D3",
     "zero": "#1D2126",
     "positive": "#CBB04A",
+    "picture-low": "#1D2126",
+    "picture-high": "#646A72",
     "ink": "#ECEFF2",
     "muted": "#B3BAC2",
     "line": "#464D55",
@@ -116,6 +121,8 @@ _STYLE = {
     "axes.labelsize": TEXT,
     "axes.edgecolor": FIXED,
     "axes.labelcolor": INK,
+    # Curves that stand for no role get none of the roles' colours.
+    "axes.prop_cycle": cycler(color=[INK, NEGATIVE, POSITIVE, FIXED]),
     "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from helpers.explorers.base import ExplorerWidget, strip_widget_views
 from helpers.explorers.explore import Explorer, explore
+from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.page import esm, modules, page_script, page_style
 
 __all__ = [
     "Explorer",
     "ExplorerWidget",
+    "LinkedFigure",
+    "OnePixel",
     "esm",
     "explore",
     "modules",

@@ -89,7 +89,7 @@ class ExplorerWidget(anywidget.AnyWidget):
         return self._live_bundle() if folder is None else (self._page_bundle(folder), {})
 
     def _live_bundle(self) -> MimeBundle:
-        """The widget view, and what stays when it is stripped: a still and a sentence."""
+        """Give the widget view, and what stays without it: a still and a sentence."""
         fig, sentence = self.still()
         picture = encode(fig, small=True)
         data, metadata = super()._repr_mimebundle_()

@@ -106,9 +106,11 @@ class Explorer(ExplorerWidget):
         self.send({"type": "stale"})
 
     def still(self) -> tuple[Figure, str]:
+        """Draw the current state."""
         return self._draw(self.grid.find(self.value))
 
     def page_state(self, folder: Path) -> dict[str, Any]:
+        """Draw every state into a file, and say which file shows which."""
         frames = []
         for index in range(len(self.grid.states)):
             figure, sentence = self._draw(index)

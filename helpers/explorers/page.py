@@ -1,4 +1,4 @@
-"""The front end's files: one ES module for each kind of explorer, one script and style for pages."""
+"""The front end's files: an ES module for each kind of explorer, a script and a style for pages."""
 
 from __future__ import annotations
 

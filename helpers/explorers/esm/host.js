@@ -60,6 +60,14 @@ function readAddress() {
   }
 }
 
+let writing = 0;
+
+/** Write once the reader pauses: browsers refuse many changes of the address in a row. */
+function writeSoon() {
+  clearTimeout(writing);
+  writing = setTimeout(writeAddress, 200);
+}
+
 function writeAddress() {
   const entries = new URLSearchParams();
   for (const { model } of explorers) {
@@ -94,7 +102,7 @@ async function start() {
   if (!shares) return;
   readAddress();
   window.addEventListener("hashchange", readAddress);
-  for (const { model } of explorers) model.on("change:value", writeAddress);
+  for (const { model } of explorers) model.on("change:value", writeSoon);
 }
 
 if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);

@@ -82,6 +82,8 @@ function obSlider({ name, label, onChange }) {
   const ticks = obMake("span", { className: "ob-ticks", "aria-hidden": "true" });
   const less = obButton("\u2212", `${label}: one step down`, () => step(-1), "ob-step");
   const more = obButton("+", `${label}: one step up`, () => step(1), "ob-step");
+  // The slider has the arrow keys; its buttons are for the finger and the mouse.
+  for (const button of [less, more]) button.tabIndex = -1;
   let texts = [];
   const position = () => Number(input.value);
   const step = (by) => {
@@ -94,9 +96,7 @@ function obSlider({ name, label, onChange }) {
     { className: "ob-control", "data-parameter": name },
     obMake("label", { className: "ob-label", for: id, textContent: label }),
     value,
-    less,
-    obMake("span", { className: "ob-track" }, input, ticks),
-    more,
+    obMake("span", { className: "ob-slider" }, less, obMake("span", { className: "ob-track" }, input, ticks), more),
   );
   const set = (newTexts, at) => {
     if (newTexts.join("\n") !== texts.join("\n")) {
