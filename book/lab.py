@@ -36,6 +36,8 @@ def start(command: str, flags: list[str]) -> int:
             f"--ServerApp.root_dir={paths.ROOT}",
             "--LabApp.default_url=/lab/tree/notebooks",
         ]
+    # Which tabs were open: for each command its own, and not the reader's other projects'.
+    place.append(f"--LabApp.workspaces_dir={paths.ROOT / '.jupyter' / command}")
     sys.stdout.flush()
     arguments = ["-m", "jupyterlab", f"--config={CONFIG}", *place, *flags]
     if os.name == "posix":

@@ -23,6 +23,7 @@ from book.files import write_if_changed
 from helpers.explorers import strip_widget_views
 
 SOLUTION = "solution"
+HIDE_OUTPUT = "hide-output"
 TWIN_FORMAT = {"extension": ".md", "format_name": "myst"}
 
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -66,6 +67,9 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         said = {name: cell.metadata[name] for name in AUTHORS_METADATA if cell.metadata.get(name)}
         if said.get("slideshow", {}).get("slide_type") in ("", "-"):
             del said["slideshow"]
+        # JupyterLab unfolds an output when its cell runs; an answer is folded for the next reader.
+        if cell.cell_type == "code" and HIDE_OUTPUT in said.get("tags", []):
+            said["jupyter"] = NotebookNode({**said.get("jupyter", {}), "outputs_hidden": True})
         cell.metadata.clear()
         cell.metadata.update(said)
     return notebook
