@@ -313,21 +313,22 @@ class Mixing:
             raise ValueError(f"got tokens of {tokens.dtype}: expected {self.token.dtype}.")
         if self.depends_on_input and shape[0] != self.token.shape[0]:
             raise ValueError(
-                f"got {shape[0]} samples: A was computed from the input and is frozen for the "
+                f"got a batch of {shape[0]}: A was computed from the input and is frozen for the "
                 f"{self.token.shape[0]} it was lifted at. Lift the layer again at this input."
             )
 
     def _sample(self, sample: int) -> int:
         if sample not in range(self.token.shape[0]):
-            every = "" if self.depends_on_input else " (one A serves every input)"
-            raise IndexError(
-                f"sample={sample}: this lift holds samples 0 to {self.token.shape[0] - 1}{every}."
-            )
+            held = "one A for every input, sample=0"
+            if self.depends_on_input:
+                held = f"the A of samples 0 to {self.token.shape[0] - 1}"
+            raise IndexError(f"sample={sample}: this lift holds {held}.")
         return sample
 
     def _query(self, query: int | Grid) -> int:
-        place = (query,) if isinstance(query, int) else tuple(query)
-        sizes = (self.n_out,) if isinstance(query, int) else self.grid_out
+        on_grid = isinstance(query, tuple | list)
+        place = query if on_grid else (query,)
+        sizes = self.grid_out if on_grid else (self.n_out,)
         inside = len(place) == len(sizes) and all(
             p in range(n) for p, n in zip(place, sizes, strict=True)
         )
@@ -377,10 +378,11 @@ def as_mixing(
     x
         An example input in the layer's own layout, batch included. It gives the sizes.
     view
-        How to read a depthwise convolution (``groups == in_channels``; the number of output
-        channels may be a multiple): ``"heads"``, its default, one term per output channel, A
-        learned and W fixed; or ``"shifts"``, one term per kernel offset, A fixed and W learned.
-        Every other convolution has only ``"shifts"``; other layers have one reading.
+        How to read a depthwise convolution: ``"heads"``, its default, one term per output
+        channel, A learned and W fixed; or ``"shifts"``, one term per kernel offset, A fixed and
+        W learned. Depthwise means ``groups == in_channels``, with any multiple of it as output
+        channels; a convolution of one input channel is depthwise too. Every other convolution
+        has only ``"shifts"``, and other layers have one reading.
     layout
         For `nn.Identity`, dropout and `nn.Linear`, whose type does not tell: ``"channels_last"``
         (default) or ``"channels_first"``. A Linear acts on the last axis whatever the layout, so
@@ -418,7 +420,7 @@ def as_mixing(
     """
     if not isinstance(layer, nn.Module):
         raise TypeError(
-            f"layer is a {type(layer).__name__}: expected an nn.Module. For a function, use "
+            f"layer has type {type(layer).__name__}: expected an nn.Module. For a function, use "
             "matrix_by_probing(f, x)."
         )
     check_example(x)
@@ -433,7 +435,8 @@ def as_mixing(
         _check_unaltered(layer, registered)
         _check_dtype(layer, x)
     with torch.no_grad():
-        return _lift(layer, x.detach(), view=view, layout=layout)
+        _check_steady(layer)
+        return _lift(layer, x, view=view, layout=layout)
 
 
 Lift = Callable[..., Mixing]
@@ -469,13 +472,15 @@ def _lift(layer: nn.Module, x: Tensor, *, view: str | None, layout: str | None) 
         require_affine(layer, x, layout=layout)
     except NotAffineError as error:
         raise TypeError(
-            f"{name} cannot be lifted: it is not linear in X. {error.where} {_parts(layer)}"
+            f"{name} cannot be lifted: it is not linear in X. {error.where}"
+            + (_parts(layer) or " Lift the Linear or convolution layers before and after it.")
         ) from None
     except ValueError as error:
-        raise TypeError(f"as_mixing has no lift for {name}. {error} {_parts(layer)}") from None
+        raise TypeError(f"as_mixing has no lift for {name}. {error}{_parts(layer)}") from None
     raise TypeError(
         f"as_mixing has no lift for {name}. It is linear in X, though, so "
         "matrix_by_probing(layer, x) gives its matrix; register_lift adds a lift of your own."
+        f"{_parts(layer)}"
     )
 
 
@@ -486,10 +491,8 @@ def _parts(layer: nn.Module) -> str:
         for path, module in layer.named_modules()
         if path and _registered_type(type(module))
     ]
-    if not parts:
-        return "Lift the Linear or convolution layers before and after it instead."
     more = f" and {len(parts) - 4} more" if len(parts) > 4 else ""
-    return f"Lift its parts instead: {', '.join(parts[:4])}{more}."
+    return f" Its parts can be lifted: {', '.join(parts[:4])}{more}." if parts else ""
 
 
 def _registered_type(layer_type: type) -> type | None:
@@ -525,6 +528,16 @@ def _check_unaltered(layer: nn.Module, registered: type) -> None:
                 "not lifted. Remove the hook (for weight norm and pruning: use "
                 "torch.nn.utils.parametrizations, prune.remove), or look at the layer with "
                 "matrix_by_probing(layer, x)."
+            )
+
+
+def _check_steady(layer: nn.Module) -> None:
+    """Refuse weights that change whenever they are read."""
+    for name in getattr(layer, "parametrizations", ()):
+        if not torch.equal(getattr(layer, name), getattr(layer, name)):
+            raise ValueError(
+                f"{type(layer).__name__}.{name} is parametrized and changes with every call, as "
+                "spectral norm does in training mode. Call .eval() first."
             )
 
 

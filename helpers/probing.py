@@ -109,7 +109,7 @@ def matrix_by_probing(
     helpers.probing.NotAffineError: ReLU is not linear: f(u) + f(v) - f(u + v) - f(0) should be ...
     """
     if not callable(f):
-        raise TypeError(f"f is a {type(f).__name__}: expected a function or an nn.Module.")
+        raise TypeError(f"f has type {type(f).__name__}: expected a function or an nn.Module.")
     check_example(x)
     layouts = _layouts(f, layout)
     with torch.no_grad():
@@ -168,7 +168,7 @@ class _Probe:
             said = str(error).rstrip(". ")
             raise ValueError(f"{self.name} fails on an input of shape {shape}: {said}.") from error
         if not isinstance(y, Tensor) or not y.is_floating_point():
-            got = f"dtype {y.dtype}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+            got = f"dtype {y.dtype}" if isinstance(y, Tensor) else f"type {type(y).__name__}"
             raise ValueError(f"{self.name} returns {got}: expected one tensor of real numbers.")
         if y.dim() < 2 or y.shape[0] != shape[0]:
             raise ValueError(
@@ -208,7 +208,7 @@ def _starts_with_image_layer(f: Function | nn.Module) -> bool:
     """Tell whether the first leaf of a module has its channels on axis 1."""
     for module in f.modules() if isinstance(f, nn.Module) else ():
         homes = {cls.__module__ for cls in type(module).__mro__}
-        if homes & _CHANNELS_FIRST_MODULES or isinstance(module, nn.GroupNorm):
+        if homes & _CHANNELS_FIRST_MODULES:
             return True
         if not any(module.children()):
             return False

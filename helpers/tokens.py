@@ -131,7 +131,7 @@ def check_example(x: Tensor) -> None:
         If `x` has no batch and channel axis, an axis of size 0, or a NaN or infinity.
     """
     if not isinstance(x, Tensor):
-        raise TypeError(f"x is a {type(x).__name__}: expected a torch.Tensor, batch included.")
+        raise TypeError(f"x has type {type(x).__name__}: expected a torch.Tensor, batch included.")
     if not x.is_floating_point():
         raise TypeError(f"x has dtype {x.dtype}: expected real numbers, for example x.double().")
     shape = tuple(x.shape)

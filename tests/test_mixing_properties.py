@@ -264,10 +264,10 @@ def test_input_dependent_lift_is_frozen_at_its_input() -> None:
     for other in (x[:1], x[:2], torch.cat([x, x])):
         with pytest.raises(ValueError, match=r"frozen for the 3 it was lifted at"):
             mixing(other)
-    with pytest.raises(IndexError, match=r"sample=3: this lift holds samples 0 to 2\.$"):
+    with pytest.raises(IndexError, match=r"sample=3: this lift holds the A of samples 0 to 2\.$"):
         mixing.matrix(3)
     # Frozen at one sample, it does not spread over a batch either.
-    with pytest.raises(ValueError, match="got 3 samples"):
+    with pytest.raises(ValueError, match="got a batch of 3"):
         as_mixing(layer, x[:1])(x)
 
 
@@ -461,7 +461,7 @@ BAD_FUNCTIONS = {
     "loses the batch": (lambda t: t.sum(0), "expected the batch"),
     "scalar": (lambda t: t.sum(), "expected the batch"),
     "one axis": (lambda t: t.sum((1, 2)), "expected the batch"),
-    "tuple": (lambda t: (t, t), "f returns a tuple"),
+    "tuple": (lambda t: (t, t), "f returns type tuple"),
     "integers": (lambda t: t.long(), "f returns dtype torch.int64"),
     "empty": (lambda t: t[:, :0], "nothing left"),
     "infinite": (lambda t: t / 0, "gives a NaN or an infinity"),
@@ -480,8 +480,8 @@ def test_probing_names_what_is_wrong_with_the_function(name: str) -> None:
 @pytest.mark.parametrize(
     ("f", "x", "layout", "error", "message"),
     [
-        (3, double(1, 2), None, TypeError, "f is a int"),
-        (nn.Identity(), [1.0], None, TypeError, "x is a list: expected a torch.Tensor"),
+        (3, double(1, 2), None, TypeError, "f has type int"),
+        (nn.Identity(), [1.0], None, TypeError, "x has type list: expected a torch.Tensor"),
         (nn.Identity(), double(2), None, ValueError, "at least two axes"),
         (nn.Identity(), double(1, 2).long(), None, TypeError, "torch.int64: expected real"),
         (nn.Identity(), double(1, 2), "NCHW", ValueError, "layout='NCHW': expected"),
@@ -544,7 +544,7 @@ def reflect() -> nn.Module:
 
 BAD_CALLS = {
     "function": (lambda: as_mixing(F.relu, IMAGE), TypeError, "expected an nn.Module"),
-    "array": (lambda: as_mixing(CONV, IMAGE.numpy()), TypeError, "x is a ndarray"),
+    "array": (lambda: as_mixing(CONV, IMAGE.numpy()), TypeError, "x has type ndarray"),
     "no batch": (lambda: as_mixing(CONV, IMAGE[0]), ValueError, r"takes 4 axes.*x\[None\]"),
     "too many axes": (lambda: as_mixing(CONV, IMAGE[None]), ValueError, "takes 4 axes"),
     "no batch, 1-d": (
@@ -652,7 +652,7 @@ BAD_CALLS = {
     "feed-forward": (
         lambda: as_mixing(nn.Sequential(nn.Linear(5, 9), nn.GELU(), nn.Linear(9, 5)), IMAGE),
         TypeError,
-        r"Sequential cannot be lifted.*parts instead: '0' \(Linear\), '2' \(Linear\)\.",
+        r"Sequential cannot be lifted.*parts can be lifted: '0' \(Linear\), '2' \(Linear\)\.",
     ),
     "many parts": (
         lambda: as_mixing(nn.Sequential(*[nn.Linear(5, 5) for _ in range(6)], nn.ReLU()), IMAGE),
@@ -673,6 +673,16 @@ BAD_CALLS = {
         lambda: as_mixing(nn.BatchNorm2d(3), IMAGE),
         TypeError,
         "no lift for BatchNorm2d.*another batch",
+    ),
+    "linear composite": (
+        lambda: as_mixing(nn.Sequential(CONV, nn.Conv2d(4, 2, 1)), IMAGE),
+        TypeError,
+        r"no lift for Sequential. It is linear in X.*parts can be lifted: '0' \(Conv2d\), '1'",
+    ),
+    "restless weights": (
+        lambda: as_mixing(nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 64, 5)), IMAGE),
+        ValueError,
+        r"ParametrizedConv2d\.weight is parametrized and changes with every call",
     ),
     "lazy": (lambda: as_mixing(nn.LazyConv2d(3, 3), IMAGE), ValueError, "LazyConv2d has no weig"),
     "lazy inside": (
@@ -715,6 +725,27 @@ def test_bad_calls_say_what_is_wrong(name: str) -> None:
     call, error, message = BAD_CALLS[name]
     with pytest.raises(error, match=message):
         call()
+
+
+class SignOfTheSum(nn.Module):
+    """Degree one and, where all sums are positive, additive: linear but for f(-u) = f(u)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.sum((1, 2), keepdim=True).sign()
+
+
+class Switch(nn.Module):
+    """Linear near zero and linear far away, with another slope."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x.norm(dim=(1, 2), keepdim=True) < 0.5, x, 2 * x)
+
+
+@pytest.mark.parametrize("layer", [SignOfTheSum(), Switch()])
+@pytest.mark.parametrize("tokens", range(1, 9))
+def test_nothing_is_called_linear_by_half(layer: nn.Module, tokens: int) -> None:
+    with pytest.raises(TypeError, match="it is not linear in X"):
+        as_mixing(layer, torch.zeros(1, tokens, 1, dtype=torch.float64))
 
 
 def test_subclass_without_a_forward_of_its_own_is_lifted() -> None:
@@ -800,7 +831,7 @@ def test_mixing_is_the_equation() -> None:
         (lambda m: m(torch.ones(1, 4, 6)), ValueError, r"\(1, 4, 6\): expected \(batch, 6, 4\)"),
         (lambda m: m(torch.ones(6, 4)), ValueError, r"expected \(batch, 6, 4\)"),
         (lambda m: m(torch.ones(1, 6, 4).double()), ValueError, "got tokens of torch.float64"),
-        (lambda m: m.matrix(1), IndexError, r"sample=1: .*\(one A serves every input\)"),
+        (lambda m: m.matrix(1), IndexError, "sample=1: this lift holds one A for every"),
         (lambda m: m.matrix(-1), IndexError, "sample=-1"),
         (lambda m: m.row(3), IndexError, "query=3: expected a number from 0 to 2"),
         (lambda m: m.row(-1), IndexError, "query=-1"),
@@ -829,3 +860,4 @@ def test_row_is_the_filter_around_its_query() -> None:
     assert torch.equal(row[1:4, 3:6], conv.weight[1, 0].detach())
     assert row.count_nonzero() == 9
     assert torch.equal(row, mixing.row(2 * 7 + 4, head=1))
+    assert torch.equal(row, mixing.row(torch.tensor(18), head=1))
