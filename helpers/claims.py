@@ -125,20 +125,11 @@ class Claim:
     def __repr__(self) -> str:
         lines = [f"{self.id}  The essay: {self.said}"]
         for part in self.parts:
-            proof, _ = part.check()
-            lines += [f"  Verdict: {part.verdict}. {part.statement}", f"  Proof: {_bounds(proof)}."]
-            lines += [f"  Break: {one.statement} {_off(one)}." for one in part.breaks]
+            lines += [f"  {name}: {text}" for name, text in _rows(part)]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = [("The essay", self.said)]
-        for part in self.parts:
-            proof, _ = part.check()
-            rows += [
-                ("Verdict", f"{part.verdict}. {part.statement}"),
-                ("Proof", f"{_bounds(proof)}."),
-            ]
-            rows += [("Break", f"{one.statement} {_off(one)}.") for one in part.breaks]
+        rows = [("The essay", self.said), *(row for part in self.parts for row in _rows(part))]
         cells = "".join(
             f'<tr><th scope="row" style="text-align:left;vertical-align:top">{name}</th>'
             f'<td style="text-align:left">{html.escape(text)}</td></tr>'
@@ -147,17 +138,31 @@ class Claim:
         return f'<table class="ob-claim"><caption>Claim {self.id}</caption>{cells}</table>'
 
 
-def _bounds(proof: Equivalence) -> str:
-    compared = dict.fromkeys(c.what for c in proof.comparisons)
+def _rows(part: Part) -> list[tuple[str, str]]:
+    """Run a part's proof and breaks, and put what they showed into words."""
+    proof, _ = part.check()
+    what = dict.fromkeys(c.what for c in proof.comparisons)
+    gradients = [name.removeprefix("gradient of ") for name in what if name != "output"]
     bounds = dict.fromkeys((str(c.dtype), c.allowed) for c in proof.comparisons)
     within = " and ".join(
         f"{allowed:.0e} in {dtype.removeprefix('torch.')}" for dtype, allowed in bounds
     )
-    return f"{', '.join(compared)} agree: the differences stay below {within}"
-
-
-def _off(one: Break) -> str:
-    return f"It is off by more than {one.at_least:g} of the largest value"
+    return [
+        ("Verdict", f"{str(part.verdict).capitalize()}. {part.statement}"),
+        (
+            "Proof",
+            f"Outputs and gradients (of {', '.join(gradients)}) agree: the largest difference over "
+            f"the largest value is below {within}.",
+        ),
+        *(
+            (
+                "Break",
+                f'"{one.statement}" False: off by more than {one.at_least:g} times the largest '
+                "value.",
+            )
+            for one in part.breaks
+        ),
+    ]
 
 
 def _random(seed: int, *shape: int) -> Tensor:
