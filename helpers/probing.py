@@ -34,7 +34,7 @@ TOLERANCE = {
 SCALES = (1e-2, 1.0, 1e2)
 
 #: Numbers fed at once: bounds the memory that probing takes beside the matrix itself.
-CHUNK_ENTRIES = 2**21
+CHUNK_ENTRIES = 2**19
 
 #: Where torch.nn keeps the layers whose channels are on axis 1.
 _CHANNELS_FIRST_MODULES = {
