@@ -110,8 +110,9 @@ class ExplorerWidget(anywidget.AnyWidget):
         )
         # "<" would end the script element wherever a text holds "</script>".
         state = json.dumps(self.page_state(folder), allow_nan=False).replace("<", "\\u003c")
+        name = html.escape(self.name)
         block = (
-            f'<div class="ob-explorer" data-module="{self.module}" data-name="{self.name}">'
+            f'<div class="ob-explorer" data-module="{self.module}" data-name="{name}">'
             f'{image}<p class="ob-sentence">{html.escape(sentence)}</p>'
             f'<script type="application/json">{state}</script></div>'
         )

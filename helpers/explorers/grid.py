@@ -165,10 +165,12 @@ class Grid:
         Raises
         ------
         ValueError
-            If the value does not exist for the parameters before it.
+            If the name or the value is not in the grid, or the value does not exist for the
+            parameters before it.
         """
+        position = self.position(name, value)
         at, wanted = self.names.index(name), list(self.states[index])
-        wanted[at] = self.position(name, value)
+        wanted[at] = position
         offered = choices(self.states, self.states[index], at)
         if wanted[at] not in offered:
             before = {n: self.parameters(index)[n] for n in self.names[:at]}

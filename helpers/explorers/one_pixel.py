@@ -82,7 +82,7 @@ class OnePixel(LinkedFigure):
     ) -> None:
         pixels, weights = _arrays(image, weight)
         defaults = {"c_in": 3, "c_out": 2, "pixel": 5, "channel": 0}
-        largest = {"c_in": len(pixels), "c_out": len(weights)}
+        largest = {"c_in": len(pixels), "c_out": len(weights), "pixel": pixels[0].size - 1}
         for name, most in largest.items():
             defaults[name] = min(defaults[name], most)
         self._image = pixels
@@ -117,6 +117,23 @@ class OnePixel(LinkedFigure):
             if value[name] not in range(low, high + 1):
                 raise ValueError(f"{name}={value[name]!r} must be an integer from {low} to {high}.")
         return {name: int(value[name]) for name in limits}
+
+    @traitlets.validate("weight")
+    def _valid_weight(self, proposal: Any) -> list[list[float]]:
+        _, weights = _arrays(self._image, proposal["value"])
+        if self.weight and np.shape(self.weight) != weights.shape:
+            raise ValueError(
+                f"weight has the shape {weights.shape}, and this figure {np.shape(self.weight)}: "
+                "change the numbers, or make a new OnePixel."
+            )
+        return weights.tolist()
+
+    @traitlets.validate("order")
+    def _valid_order(self, proposal: Any) -> list[int]:
+        count = self._image[0].size
+        if sorted(proposal["value"]) != list(range(count)):
+            raise ValueError(f"order must hold each pixel from 0 to {count - 1} once.")
+        return list(proposal["value"])
 
     @classmethod
     def grid(cls) -> list[dict[str, Any]]:

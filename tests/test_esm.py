@@ -1,0 +1,174 @@
+"""The front end's modules: they parse, and they compute what Python and PyTorch compute.
+
+Run in Node where there is one, else in headless Chromium.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from helpers.explorers import LinkedFigure, OnePixel, esm, modules, page_script, page_style
+from helpers.explorers.grid import Grid, choices, nearest
+
+LINKED: list[type[LinkedFigure]] = [OnePixel]
+CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+CHROMIUM += ["--no-first-run"]
+
+Run = Callable[[str, str, Any], Any]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Give ``run(module, expression, data)``: the value of an expression of `m` and `data`."""
+    folder = tmp_path_factory.mktemp("esm")
+    if shutil.which("node"):
+        return lambda *call: _in_node(folder, *call)
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("neither Node nor Chromium is here to run the ES modules")
+    return lambda *call: _in_chromium(chromium, *call)
+
+
+def _in_node(folder: Path, module: str, expression: str, data: Any) -> Any:
+    (folder / "module.mjs").write_text(esm(module), "utf-8")
+    (folder / "data.json").write_text(json.dumps(data), "utf-8")
+    (folder / "run.mjs").write_text(
+        'import { readFileSync } from "node:fs";\n'
+        'import * as m from "./module.mjs";\n'
+        'const data = JSON.parse(readFileSync(new URL("data.json", import.meta.url)));\n'
+        f"console.log(JSON.stringify({expression}));\n",
+        "utf-8",
+    )
+    command = [shutil.which("node") or "node", str(folder / "run.mjs")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def _in_chromium(executable: str, module: str, expression: str, data: Any) -> Any:
+    from playwright.sync_api import sync_playwright
+
+    script = f"""async ([text, data]) => {{
+        const address = URL.createObjectURL(new Blob([text], {{ type: "text/javascript" }}));
+        const m = await import(address);
+        return {expression};
+    }}"""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM)
+        try:
+            return browser.new_page().evaluate(script, [esm(module), data])
+        finally:
+            browser.close()
+
+
+@pytest.mark.parametrize("figure", LINKED, ids=lambda figure: figure.module)
+def test_compute_agrees_with_pytorch(run: Run, figure: type[LinkedFigure]) -> None:
+    cases = figure.grid()
+    assert len(cases) >= 8
+    results = run(figure.module, "data.map(m.compute)", cases)
+    for case, result in zip(cases, results, strict=True):
+        for name, expected in figure.reference(**case).items():
+            np.testing.assert_allclose(result[name], expected, rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_every_linked_figure_is_held_against_pytorch() -> None:
+    assert {figure.module for figure in LINKED} | {"explore"} == set(modules())
+
+
+def test_one_pixel_the_two_ways_differ_by_rounding_only(run: Run) -> None:
+    results = run("one_pixel", "data.map(m.compute)", OnePixel.grid())
+    assert all(result["difference"] < 1e-12 for result in results)
+    assert any(result["difference"] > 0 for result in results)
+
+
+def test_one_pixel_shuffling_is_a_permutation(run: Run) -> None:
+    orders = run("one_pixel", "data.map((seed) => m.shuffled(16, seed))", list(range(1, 30)))
+    assert all(sorted(order) == list(range(16)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 29
+    assert all(order != list(range(16)) for order in orders)
+
+
+def test_one_pixel_needs_no_bias_and_no_order(run: Run) -> None:
+    [result] = run("one_pixel", "data.map(m.compute)", [{"x": [[[2.0]]], "weight": [[3.0]]}])
+    assert result["rows"] == [[6.0]]
+    assert result["image"] == [[[6.0]]]
+
+
+def _grids() -> list[dict[str, Any]]:
+    """Make grids with gaps, and every question one can ask about them."""
+    generator = np.random.default_rng(0)
+    found = []
+    for sizes in [(4,), (3, 4), (2, 2, 3), (4, 4), (1, 3), (2, 3, 2)]:
+        for words in (False, True):
+            keep = iter(generator.random(int(np.prod(sizes))) < 0.6)
+            values = {
+                f"p{i}": [f"w{j}" for j in range(size)] if words and i % 2 else list(range(size))
+                for i, size in enumerate(sizes)
+            }
+            first = iter([True])
+            grid = Grid(values, lambda k=keep, f=first, **_: next(k) | next(f, False))
+            wanted = [list(at) for at in np.ndindex(*sizes)]
+            found.append({"states": grid.states, "ordered": grid.ordered, "wanted": wanted})
+    return found
+
+
+def test_explore_moves_to_the_same_state_in_both_languages(run: Run) -> None:
+    cases = _grids()
+    expression = "data.map((g) => g.wanted.map((w) => m.nearest(g.states, w, g.ordered)))"
+    for case, found in zip(cases, run("explore", expression, cases), strict=True):
+        states, ordered = case["states"], case["ordered"]
+        assert found == [nearest(states, wanted, ordered) for wanted in case["wanted"]]
+
+
+def test_explore_offers_the_same_choices_in_both_languages(run: Run) -> None:
+    cases = _grids()
+    expression = "data.map((g) => g.states.map((s) => s.map((_, i) => m.choices(g.states, s, i))))"
+    for case, found in zip(cases, run("explore", expression, cases), strict=True):
+        states = case["states"]
+        expected = [[choices(states, s, i) for i in range(len(s))] for s in states]
+        assert found == expected
+
+
+def test_explore_draws_ahead_the_nearest_first(run: Run) -> None:
+    data = {"states": [[0, 0], [0, 1], [1, 0], [1, 1], [2, 1]], "known": [0, 2]}
+    expression = "m.ahead(data.states, 3, (state) => data.known.includes(state))"
+    assert run("explore", expression, data) == [3, 1, 4]
+
+
+def test_modules_have_no_imports_and_ask_no_other_host() -> None:
+    for name in modules():
+        text = esm(name)
+        assert not re.search(r"^\s*import\b", text, re.MULTILINE), name
+        assert "export default { render }" in text
+    for text in (page_script(), page_style()):
+        assert "http" not in text
+        assert "fetch(" not in text
+
+
+def test_the_page_script_parses_and_holds_the_modules(tmp_path: Path) -> None:
+    script = tmp_path / "explorers.js"
+    script.write_text(page_script(), "utf-8")
+    sources = re.search(r"^const SOURCES = (\{.*?^\});$", page_script(), re.DOTALL | re.MULTILINE)
+    assert sources
+    assert json.loads(sources[1]) == {name: esm(name) for name in modules()}
+    node = shutil.which("node")
+    if not node:
+        pytest.skip("no Node to parse the script with")
+    done = subprocess.run(
+        [node, "--check", str(script)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_module_is_named() -> None:
+    with pytest.raises(ValueError, match="no front-end module 'two_pixels': choose explore"):
+        esm("two_pixels")
