@@ -71,7 +71,8 @@ def normalise(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code" and HIDE_OUTPUT in said.get("tags", []):
             said["jupyter"] = NotebookNode({**said.get("jupyter", {}), "outputs_hidden": True})
         cell.metadata.clear()
-        cell.metadata.update(said)
+        # Sorted, as the .ipynb is: Jupytext compares the two files of a pair with their order.
+        cell.metadata.update(sorted(said.items()))
     return notebook
 
 
