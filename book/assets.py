@@ -7,6 +7,7 @@ from importlib.metadata import files
 from pathlib import Path
 
 from book.files import write_if_changed
+from helpers import theme
 from helpers.explorers import page_script, page_style
 
 # Of MathJax 3: TeX in, HTML out, its fonts, the TeX extensions that it loads when a formula asks
@@ -17,7 +18,12 @@ _REVEAL_PARTS = ("dist/reveal.js", "dist/reveal.css", "dist/reset.css", "plugin/
 
 
 def write_explorers(folder: Path) -> None:
-    """Write the explorers' one script and one stylesheet."""
+    """Write the explorers' one script and one stylesheet, and the book's colours for the page."""
+    colours = (
+        f":root {{ {theme.css_variables()} }}\n"
+        f'html[data-theme="dark"] {{ {theme.css_variables(dark=True)} }}\n'
+    )
+    write_if_changed(folder / "colours.css", colours)
     write_if_changed(folder / "explorers.js", page_script())
     write_if_changed(folder / "explorers.css", page_style())
 

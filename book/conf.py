@@ -38,7 +38,7 @@ mathjax3_config = {"options": {"enableMenu": True}}
 html_theme = "sphinx_book_theme"
 html_title = project
 html_static_path = [str(paths.STATIC), str(paths.BUILD / "static")]
-html_css_files = ["explorers.css", "book.css"]
+html_css_files = ["colours.css", "explorers.css", "book.css"]
 html_js_files = [("explorers.js", {"defer": "defer"})]
 # Without this the theme logs an error on every page.
 html_context = {"default_mode": "auto"}

@@ -63,6 +63,7 @@ function mark() {
   more.hidden = !long || hidden(slide) < 24;
 }
 
+Reveal.on("fragmentshown", ({ fragment }) => fragment.scrollIntoView({ block: "nearest" }));
 for (const name of ["ready", "slidechanged", "fragmentshown", "fragmenthidden"]) Reveal.on(name, mark);
 document.addEventListener("deck:math", mark);
 document.addEventListener("toggle", mark, true);
