@@ -19,12 +19,23 @@ def store_clean(model, path="", **_):
     import nbformat
 
     from book.store import normalise
-    from helpers.explorers import strip_widget_views
+    from helpers.stored import strip_widget_views
 
-    content = nbformat.from_dict(model["content"])
     clean = normalise if path.strip("/").startswith("notebooks/") else strip_widget_views
-    # In place, because the Markdown twin is written from the same content.
-    model["content"].update(clean(content))
+    content = model["content"]
+    cleaned = clean(nbformat.from_dict(content))
+    # In place, part by part: the Markdown twin is then written from the same cells and kernel.
+    for part, clean_part in zip(content["cells"], cleaned.cells, strict=True):
+        replace(part, clean_part)
+    if "kernelspec" in content["metadata"]:
+        replace(content["metadata"]["kernelspec"], cleaned.metadata.kernelspec)
+    replace(content["metadata"], cleaned.metadata)
+
+
+def replace(old, new):
+    """Give a dictionary the entries of another."""
+    old.clear()
+    old.update(new)
 
 
 c.ContentsManager.pre_save_hook = store_clean

@@ -32,6 +32,10 @@ def start(command: str, flags: list[str]) -> int:
             print(given.sentence)
         place = [f"--ServerApp.root_dir={paths.WORKING_COPIES}"]
     else:
+        # JupyterLab refuses to open a pair whose files differ: let the younger one win before.
+        from book.store import sync
+
+        sync()
         place = [
             f"--ServerApp.root_dir={paths.ROOT}",
             "--LabApp.default_url=/lab/tree/notebooks",

@@ -20,7 +20,7 @@ from nbformat import NotebookNode
 from book import paths
 from book.execute import run_all
 from book.files import write_if_changed
-from helpers.explorers import strip_widget_views
+from helpers.stored import strip_widget_views
 
 SOLUTION = "solution"
 HIDE_OUTPUT = "hide-output"

@@ -6,14 +6,16 @@ import copy
 import os
 import re
 
+import jupytext
 import nbformat
 import pytest
 from jupyter_server.services.contents.largefilemanager import LargeFileManager
 from jupytext import build_sync_jupytext_contents_manager_class
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from traitlets.config.loader import PyFileConfigLoader
 
-from book import paths, store
+from book import lab, paths, store
 from book.deck import title_of
 from book.pages import page as book_page
 from tests import guards
@@ -153,7 +155,31 @@ def test_sync_twice_changes_nothing(notebook, project):
 def contents(project):
     """The contents manager of `make edit`, without its web server."""
     manager_class = build_sync_jupytext_contents_manager_class(LargeFileManager)
-    return manager_class(root_dir=str(project))
+    settings = PyFileConfigLoader(str(lab.CONFIG)).load_config()
+    hook = settings.ContentsManager.pre_save_hook
+    return manager_class(root_dir=str(project), pre_save_hook=hook)
+
+
+def save(contents, notebook: NotebookNode, path: str) -> None:
+    contents.save({"type": "notebook", "format": "json", "content": notebook}, path)
+
+
+def test_what_jupyterlab_saves_is_clean_and_its_twin_the_same(notebook, project, contents):
+    save(contents, notebook, "notebooks/01_one.ipynb")
+    path = project / "notebooks" / "01_one.ipynb"
+    stored = nbformat.read(path, as_version=4)
+    assert guards.widget_views(stored) == []
+    assert guards.half_hidden(stored) == []
+    assert guards.twin_differs(stored, jupytext.read(path.with_suffix(".md"))) == []
+
+
+def test_a_readers_notebook_loses_nothing_but_widget_views(notebook, project, contents):
+    (project / "my").mkdir()
+    save(contents, copy.deepcopy(notebook), "my/a.ipynb")
+    stored = nbformat.read(project / "my" / "a.ipynb", as_version=4)
+    assert guards.widget_views(stored) == []
+    assert stored.metadata.kernelspec == notebook.metadata.kernelspec
+    assert [cell.metadata for cell in stored.cells] == [cell.metadata for cell in notebook.cells]
 
 
 @pytest.mark.parametrize("older", [".ipynb", ".md"])
@@ -176,7 +202,7 @@ def test_saving_either_updates_both(notebook, project, contents, opened):
     store.sync()
     model = contents.get(opened, type="notebook")
     model["content"].cells[0].source = "# Saved"
-    contents.save({"type": "notebook", "format": "json", "content": model["content"]}, opened)
+    save(contents, model["content"], opened)
     assert "# Saved" in path.read_text(encoding="utf-8")
     assert "# Saved" in path.with_suffix(".md").read_text(encoding="utf-8")
 
@@ -184,15 +210,15 @@ def test_saving_either_updates_both(notebook, project, contents, opened):
 @pytest.mark.parametrize("folder", ["my", "tests"])
 def test_only_the_books_notebooks_are_paired(notebook, project, contents, folder):
     (project / folder).mkdir()
-    contents.save({"type": "notebook", "format": "json", "content": notebook}, f"{folder}/a.ipynb")
+    save(contents, notebook, f"{folder}/a.ipynb")
     assert [path.name for path in (project / folder).glob("a.*")] == ["a.ipynb"]
 
 
 @pytest.mark.parametrize("path", paths.notebooks(), ids=lambda path: path.stem)
 def test_the_stored_pair_is_as_refresh_writes_it(path):
-    """So that `make refresh` changes nothing but outputs."""
+    """So that `make refresh` changes nothing but outputs (and the names of edited cells)."""
     text = path.read_text(encoding="utf-8")
-    notebook = store.with_stable_ids(store.normalise(nbformat.reads(text, as_version=4)))
+    notebook = store.normalise(nbformat.reads(text, as_version=4))
     assert nbformat.writes(notebook) + "\n" == text
     twin = store.twin_of(path).read_text(encoding="utf-8")
     assert without_version(store.as_twin(notebook)) == without_version(twin)
