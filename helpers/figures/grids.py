@@ -279,18 +279,21 @@ def _print_numbers(ax: Axes, image: AxesImage, form: str) -> None:
 
 
 def _bar(ax: Axes, image: AxesImage) -> None:
-    """Draw the scale below a panel, with its ends and its zero labelled."""
+    """Draw the scale below a panel, with its ends and its zero labelled.
+
+    Plain artists in the panel's own axes: a colour bar or inset axes cost as much as the rest of
+    the panel together.
+    """
     low, high = image.get_clim()
-    inset = ax.inset_axes((0.0, -0.11, 1.0, 0.045))
-    steps = np.linspace(low, high, 256)[None, :]
-    inset.imshow(steps, aspect="auto", cmap=image.cmap, extent=(low, high, 0, 1))
-    ticks = [low, 0.0, high] if low < 0 else [0.0, high]
-    labels = [format(tick, ".2g").replace("-", "\N{MINUS SIGN}") for tick in ticks]
-    inset.set_xticks(ticks, labels)
-    inset.set_yticks([])
-    inset.tick_params(length=3, pad=2)
+    scale = AxesImage(ax, cmap=image.cmap, norm=image.norm, extent=(0, 1, -0.11, -0.065))
+    scale.set_data(np.linspace(low, high, 256)[None, :])
+    scale.set_transform(ax.transAxes)
+    scale.set_clip_on(False)
+    ax.add_artist(scale)
     # The labels at the ends stay inside the panel, where a neighbour cannot meet them.
-    ends = inset.get_xticklabels()
-    ends[0].set_ha("left")
-    ends[-1].set_ha("right")
-    inset.spines[:].set_visible(False)
+    places = [(low, "left"), (0.0, "center"), (high, "right")] if low < 0 else []
+    for value, side in places or [(0.0, "left"), (high, "right")]:
+        at = (value - low) / (high - low)
+        text = format(value, ".2g").replace("-", "\N{MINUS SIGN}")
+        options = {"size": theme.SMALL, "color": theme.INK, "transform": ax.transAxes}
+        ax.text(at, -0.125, text, ha=side, va="top", **options)

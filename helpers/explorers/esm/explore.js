@@ -32,6 +32,9 @@ export function ahead(states, at, known) {
 }
 
 const PATIENCE = 1500;
+// Nothing is drawn ahead until the reader has been quiet for so long: the kernel stays free for
+// the state that is asked for.
+const QUIET = 300;
 
 /** Pictures from a kernel: one request at a time, the state in view before the others. */
 function liveFrames(model, { onFrame, onError, current, visible }) {
@@ -41,6 +44,11 @@ function liveFrames(model, { onFrame, onError, current, visible }) {
   const asked = new Set();
   const failed = new Set();
   const known = new Map();
+  let quiet = 0;
+  let later = 0;
+  const busy = () => {
+    quiet = performance.now() + QUIET;
+  };
   const request = (state) => {
     asked.add(state);
     model.send({ type: "draw", state, scale });
@@ -52,8 +60,17 @@ function liveFrames(model, { onFrame, onError, current, visible }) {
   };
   const next = () => {
     if (asked.size > 0) return;
-    if (!known.has(current()) && !failed.has(current())) return request(current());
+    if (!known.has(current()) && !failed.has(current())) {
+      request(current());
+      return;
+    }
     if (!visible() || document.hidden || known.size === count) return;
+    const rest = quiet - performance.now();
+    if (rest > 0) {
+      clearTimeout(later);
+      later = setTimeout(next, rest);
+      return;
+    }
     const skip = (state) => known.has(state) || failed.has(state);
     const [state] = ahead(model.get("states"), current(), skip);
     if (state !== undefined) request(state);
@@ -62,7 +79,8 @@ function liveFrames(model, { onFrame, onError, current, visible }) {
     if (content.type === "stale") {
       for (const { image } of known.values()) URL.revokeObjectURL(image.src);
       for (const memory of [known, failed, asked]) memory.clear();
-      return request(current());
+      request(current());
+      return;
     }
     asked.delete(content.state);
     if (content.type === "frame") {
@@ -79,6 +97,7 @@ function liveFrames(model, { onFrame, onError, current, visible }) {
   document.addEventListener("visibilitychange", next);
   const first = model.get("frame");
   keep(first, first.data);
+  busy();
   return {
     get: (state) => known.get(state),
     want: (state) => {
@@ -86,8 +105,10 @@ function liveFrames(model, { onFrame, onError, current, visible }) {
       // While one request of the reader is drawn, only the latest of the next ones matters.
       if (asked.size < 2 && !asked.has(state)) request(state);
     },
+    busy,
     next,
     close: () => {
+      clearTimeout(later);
       model.off("msg:custom", receive);
       document.removeEventListener("visibilitychange", next);
       for (const { image } of known.values()) URL.revokeObjectURL(image.src);
@@ -115,7 +136,7 @@ function storedFrames(model, { onFrame, current, near }) {
   const stop = near(async () => {
     for (const state of ahead(model.get("states"), current(), (s) => known.has(s))) await load(state);
   });
-  return { get: (state) => known.get(state), want: load, next: () => {}, close: stop };
+  return { get: (state) => known.get(state), want: load, busy: () => {}, next: () => {}, close: stop };
 }
 
 function render({ model, el }) {
@@ -169,6 +190,7 @@ function render({ model, el }) {
   };
   const show = () => {
     clearTimeout(timer);
+    frames.busy();
     if (frames.get(at)) return swap(at);
     picture.setAttribute("aria-busy", "true");
     timer = setTimeout(

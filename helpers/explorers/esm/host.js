@@ -56,6 +56,8 @@ function readAddress() {
     }
     if (!named) continue;
     model.set("value", value);
+    // Who shares a state means it to be seen, in a fold as well.
+    for (let fold = root.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
     root.scrollIntoView({ block: "nearest" });
   }
 }
