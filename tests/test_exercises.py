@@ -9,6 +9,7 @@ from typing import Any
 import jupytext
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from helpers.equivalence import fold_scale, pointwise_from_linear
@@ -91,20 +92,60 @@ def _transposed(linear: nn.Linear) -> nn.Conv2d:
     return nn.Conv2d(linear.out_features, linear.in_features, 1, dtype=torch.float64)
 
 
-def _convs(tail: Any, scale: bool = True, act: nn.Module | None = None) -> nn.Sequential:
-    shrink = fold_scale(tail.pwconv2, tail.gamma) if scale else tail.pwconv2
-    return nn.Sequential(
-        pointwise_from_linear(tail.pwconv1),
-        nn.GELU() if act is None else act,
-        pointwise_from_linear(shrink),
-    )
+def _always_biased(linear: nn.Linear) -> nn.Conv2d:
+    if linear.bias is not None:
+        return _conv(linear)
+    return nn.Conv2d(3, 5, 1, dtype=torch.float64)
 
 
-def _unscaled_bias(tail: Any) -> nn.Sequential:
-    net = _convs(tail)
+def _assigned(linear: nn.Linear) -> nn.Conv2d:
+    conv = _conv(linear)
+    conv.weight = linear.weight
+    return conv
+
+
+class _Tail(nn.Module):
+    """The right answer to 01.4, with slips where asked."""
+
+    def __init__(self, tail: Any, scale: bool = True, act: Any = F.gelu, norm: Any = None) -> None:
+        super().__init__()
+        shrink = fold_scale(tail.pwconv2, tail.gamma) if scale else tail.pwconv2
+        self.expand = pointwise_from_linear(tail.pwconv1)
+        self.shrink = pointwise_from_linear(shrink)
+        self.scale, self.shift, self.act = tail.norm.weight, tail.norm.bias, act
+        self.normed = norm or (lambda x: _over_channels(x, correction=0))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.normed(image)
+        x = self.scale[:, None, None] * x + self.shift[:, None, None]
+        return self.shrink(self.act(self.expand(x)))
+
+
+def _over_channels(x: torch.Tensor, correction: int) -> torch.Tensor:
+    variance = x.var(1, keepdim=True, correction=correction)
+    return (x - x.mean(1, keepdim=True)) / torch.sqrt(variance + 1e-6)
+
+
+def _group_norm(x: torch.Tensor) -> torch.Tensor:
+    return F.group_norm(x, 1, eps=1e-6)
+
+
+def _unscaled_bias(tail: Any) -> nn.Module:
+    net = _Tail(tail)
     with torch.no_grad():
-        net[2].bias.copy_(tail.pwconv2.bias)
+        net.shrink.bias.copy_(tail.pwconv2.bias)
     return net
+
+
+def _no_affine(tail: Any) -> nn.Module:
+    net = _Tail(tail)
+    net.scale = nn.Parameter(torch.ones_like(net.scale))
+    net.shift = nn.Parameter(torch.zeros_like(net.shift))
+    return net
+
+
+def _unnormed(tail: Any) -> nn.Module:
+    return nn.Sequential(_Tail(tail).expand, nn.GELU(), _Tail(tail).shrink)
 
 
 WRONG = {
@@ -123,10 +164,12 @@ WRONG = {
         (lambda linear: _conv(linear, bias=False), "the bias is not the Linear's"),
         (lambda linear: _conv(linear, weight=False), "The weights are not the Linear's"),
         (lambda linear: _conv(linear, padding=1), r"should have shape \(2, 5, 4, 6\)"),
-        (lambda linear: _conv(linear, stride=1, bias=True), "the convolution has one"),
+        (lambda linear: nn.Conv2d(3, 5, 1), "in float32"),
+        (_always_biased, "the convolution has one"),
         (lambda linear: nn.Conv2d(3, 5, 3, padding=1), "kernel size is"),
         (lambda linear: nn.Conv2d(3, 5, 1, bias=False), "the convolution has none"),
         (lambda linear: nn.Conv2d(3, 5, 1, bias=linear.bias is not None), "in float32"),
+        (_assigned, r"weight has shape \(5, 3\)"),
         (_transposed, "It maps 5 channels to 3"),
         (lambda linear: linear, "yours is a Linear"),
     ],
@@ -138,15 +181,20 @@ WRONG = {
         (2, "as a set"),
     ],
     "01.4": [
-        (lambda tail: _convs(tail, scale=False), "Layer scale is missing"),
-        (lambda tail: _convs(tail, act=nn.Identity()), "There is no GELU"),
-        (lambda tail: _convs(tail, act=nn.GELU(approximate="tanh")), "tanh approximation"),
-        (lambda tail: _convs(tail, act=nn.ReLU()), "This is ReLU"),
+        (lambda tail: _Tail(tail, scale=False), "Layer scale is missing"),
+        (lambda tail: _Tail(tail, act=lambda x: x), "There is no GELU"),
+        (lambda tail: _Tail(tail, scale=False, act=lambda x: x), "Two things are missing"),
+        (lambda tail: _Tail(tail, act=nn.GELU(approximate="tanh")), "tanh approximation"),
+        (lambda tail: _Tail(tail, act=F.relu), "This is ReLU"),
+        (lambda tail: _Tail(tail, norm=_group_norm), "channels, height and width together"),
+        (lambda tail: _Tail(tail, norm=lambda x: _over_channels(x, 1)), "divides by C - 1"),
+        (_no_affine, "own weight and bias are missing"),
+        (_unnormed, "The norm is missing"),
         (_unscaled_bias, "The bias of the second convolution is not scaled"),
         (lambda tail: nn.Sequential(tail.pwconv1, nn.GELU(), tail.pwconv2), "still an nn.Linear"),
         (lambda tail: pointwise_from_linear(tail.pwconv1), "Expected two nn.Conv2d, found 1"),
-        (lambda tail: tail.gamma, "Expected an nn.Module"),
-        (lambda tail: nn.Sequential(_convs(tail), nn.Sigmoid()), "The outputs differ"),
+        (lambda tail: tail.gamma, "Expected an nn.Module; yours is a Parameter"),
+        (lambda tail: nn.Sequential(_Tail(tail), nn.Sigmoid()), "Compare step by step"),
     ],
 }
 

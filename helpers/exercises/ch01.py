@@ -117,11 +117,17 @@ def _require_pointwise(conv: Any, bias: bool) -> None:
             if bias
             else "The Linear has no bias, yet the convolution has one: pass bias=False."
         )
-    if conv.weight.dtype != torch.float64:
+    if conv.weight.shape != (5, 3, 1, 1):
         raise Wrong(
-            "The Linear is in float64 and the convolution in float32: the copy rounds. "
-            "Build it with dtype=linear.weight.dtype."
+            f"Its weight has shape {tuple(conv.weight.shape)}; a 1x1 convolution's is "
+            "(C_out, C_in, 1, 1), here (5, 3, 1, 1)."
         )
+    for name, parameter in conv.named_parameters():
+        if parameter.dtype != torch.float64:
+            raise Wrong(
+                f"The Linear is in float64 and the convolution's {name} in float32. "
+                "Build the convolution with dtype=linear.weight.dtype."
+            )
 
 
 def _why_the_copy_is_wrong(conv: nn.Conv2d, linear: nn.Linear) -> str:
@@ -135,14 +141,15 @@ def _why_the_copy_is_wrong(conv: nn.Conv2d, linear: nn.Linear) -> str:
 register(
     Exercise(
         id="01.2",
-        goal="Write pointwise_from(linear): a 1x1 nn.Conv2d with the weights of the given Linear, "
-        "with a bias exactly if the Linear has one, in its dtype.",
+        goal="Write pointwise_from(linear): a 1x1 nn.Conv2d that computes what the given Linear "
+        "computes. It has the Linear's dtype, and a bias only if the Linear has one.",
         difficulty=1,
         minutes=5,
         hints=(
             "Print linear.weight.shape and nn.Conv2d(3, 5, 1).weight.shape. What is missing?",
-            "Build the convolution from in_features and out_features, then copy weight and bias "
-            "under torch.no_grad(). Two axes of length 1 make the shapes equal.",
+            "Build the convolution from in_features, out_features and dtype, with "
+            "bias=linear.bias is not None. Then copy weight and bias under torch.no_grad(). Two "
+            "axes of length 1 make the shapes equal.",
             "conv = nn.Conv2d(linear.in_features, linear.out_features, 1,\n"
             "                 bias=linear.bias is not None, dtype=linear.weight.dtype)\n"
             "with torch.no_grad():\n"
@@ -198,8 +205,8 @@ register(
         difficulty=2,
         minutes=8,
         hints=(
-            "Each of them can be settled in a cell: count parameters, print shapes, or change one token "
-            "and look what moves.",
+            "How many tokens does nn.Linear(64, 128) expect? Where would it keep a second token's "
+            "weights?",
             "For b, print the number of parameters of nn.Linear(64, 128) and ask where the number "
             "of tokens would come in. For d, run the Linear twice, the second time with token 0 "
             "changed, and compare token 1.",
@@ -213,7 +220,7 @@ register(
 )
 
 
-# 01.4: the feed-forward from convolutions alone.
+# 01.4: the tail, channels first.
 
 
 def _check_tail_as_convs(tail_as_convs: Any) -> str:
@@ -222,20 +229,19 @@ def _check_tail_as_convs(tail_as_convs: Any) -> str:
         for seed, parameter in enumerate(tail.parameters()):
             parameter.copy_(_noise(*parameter.shape, seed=seed))
     image = _noise(2, 6, 4, 5, seed=99)
-    # The norm is given: what is asked is the two convolutions after it.
-    normed = tail.norm(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-    module = call(tail_as_convs, tail)
-    if not isinstance(module, nn.Module):
-        raise Wrong(f"Expected an nn.Module; yours is a {type(module).__name__}.")
-    _require_no_linear(module)
+    answer = call(tail_as_convs, tail)
+    if not callable(answer):
+        raise Wrong(f"Expected an nn.Module; yours is a {type(answer).__name__}.")
+    if isinstance(answer, nn.Module):
+        _require_convolutions(answer)
     with torch.no_grad():
-        output = _require_tensor(module(normed), tuple(normed.shape), "Its output on an image")
+        output = _require_tensor(answer(image), tuple(image.shape), "Its output on an image")
         if _differ(output, tail(image)):
-            raise Wrong(_why_the_tail_differs(output, tail, normed))
-    return "Two 1x1 convolutions with a GELU between them: the tail, and the feed-forward."
+            raise Wrong(_why_the_tail_differs(output, tail, image))
+    return "The tail without a Linear and without a permute: two 1x1 convolutions and a GELU."
 
 
-def _require_no_linear(module: nn.Module) -> None:
+def _require_convolutions(module: nn.Module) -> None:
     kinds = [type(part).__name__ for part in module.modules()]
     if "Linear" in kinds:
         raise Wrong("There is still an nn.Linear in it: the exercise asks for convolutions alone.")
@@ -243,48 +249,106 @@ def _require_no_linear(module: nn.Module) -> None:
         raise Wrong(f"Expected two nn.Conv2d, found {kinds.count('Conv2d')}.")
 
 
-def _why_the_tail_differs(output: Tensor, tail: ConvNeXtTail, normed: Tensor) -> str:
+def _why_the_tail_differs(output: Tensor, tail: ConvNeXtTail, image: Tensor) -> str:
     """Try the usual slips, and name the one that gives what the reader got."""
-    x = normed.permute(0, 2, 3, 1)
-    hidden = tail.pwconv1(x)
-    second, gamma = tail.pwconv2, tail.gamma
-    no_bias = second(nn.functional.gelu(hidden)) - second.bias
-    slips = {
-        "Layer scale is missing: the result still has to be multiplied by tail.gamma, one factor "
-        "for each output channel.": second(nn.functional.gelu(hidden)),
-        "There is no GELU between the two convolutions: without it they are one linear map.": gamma
-        * second(hidden),
-        "The bias of the second convolution is not scaled: gamma multiplies all that comes out, "
-        "gamma * (W x + b).": gamma * no_bias + second.bias,
-        "This is the tanh approximation of GELU; the tail has the exact one, nn.GELU().": gamma
-        * second(nn.functional.gelu(hidden, approximate="tanh")),
-        "This is ReLU; the tail has GELU.": gamma * second(torch.relu(hidden)),
-    }
-    for sentence, slip in slips.items():
+    x = image.permute(0, 2, 3, 1)
+    for sentence, slip in [*_slips_after_the_norm(tail, x), *_slips_in_the_norm(tail, x)]:
         if not _differ(output, slip.permute(0, 3, 1, 2)):
             return sentence
-    return "The outputs differ. Compare the two convolutions one by one with pwconv1 and pwconv2."
+    return (
+        "The outputs differ. Compare step by step: your normed image with "
+        "tail.norm(image.permute(0, 2, 3, 1)), then each convolution with its Linear."
+    )
+
+
+def _slips_after_the_norm(tail: ConvNeXtTail, x: Tensor) -> list[tuple[str, Tensor]]:
+    gelu, second, gamma = nn.functional.gelu, tail.pwconv2, tail.gamma
+    hidden = tail.pwconv1(tail.norm(x))
+    without_bias = second(gelu(hidden)) - second.bias
+    return [
+        (
+            "Layer scale is missing: the result still has to be multiplied by tail.gamma, one "
+            "factor for each output channel.",
+            second(gelu(hidden)),
+        ),
+        (
+            "There is no GELU between the two convolutions: without it they are one linear map.",
+            gamma * second(hidden),
+        ),
+        (
+            "Two things are missing: the GELU between the convolutions, and layer scale.",
+            second(hidden),
+        ),
+        (
+            "The bias of the second convolution is not scaled: gamma multiplies all that comes "
+            "out, gamma * (W x + b).",
+            gamma * without_bias + second.bias,
+        ),
+        (
+            "This is the tanh approximation of GELU; the tail has the exact one.",
+            gamma * second(gelu(hidden, approximate="tanh")),
+        ),
+        ("This is ReLU; the tail has GELU.", gamma * second(torch.relu(hidden))),
+    ]
+
+
+def _slips_in_the_norm(tail: ConvNeXtTail, x: Tensor) -> list[tuple[str, Tensor]]:
+    def rest(normed: Tensor) -> Tensor:
+        hidden = tail.pwconv1(normed * tail.norm.weight + tail.norm.bias)
+        return tail.gamma * tail.pwconv2(nn.functional.gelu(hidden))
+
+    eps = tail.norm.eps
+    centred = x - x.mean(-1, keepdim=True)
+    plain = nn.functional.layer_norm(x, x.shape[-1:], eps=eps)
+    hidden = tail.pwconv1(plain)
+    return [
+        (
+            "The norm is missing: tail.norm comes before the first convolution.",
+            tail.gamma * tail.pwconv2(nn.functional.gelu(tail.pwconv1(x))),
+        ),
+        (
+            "Your norm takes mean and variance over channels, height and width together. The tail "
+            "norms the channels of each pixel by itself: over dim 1 alone.",
+            rest(nn.functional.layer_norm(x, x.shape[1:], eps=eps)),
+        ),
+        (
+            "Your variance divides by C - 1. LayerNorm divides by C: var(..., correction=0).",
+            rest(centred / torch.sqrt(x.var(-1, keepdim=True) + eps)),
+        ),
+        (
+            "The norm's own weight and bias are missing: tail.norm.weight and tail.norm.bias.",
+            tail.gamma * tail.pwconv2(nn.functional.gelu(hidden)),
+        ),
+    ]
 
 
 register(
     Exercise(
         id="01.4",
-        goal="Write tail_as_convs(tail): an nn.Module of two 1x1 nn.Conv2d and a GELU that takes "
-        "the normed image (B, C, H, W) and gives what the tail gives, layer scale included. "
-        "No nn.Linear.",
+        goal="Write tail_as_convs(tail): an nn.Module that maps images (B, C, H, W) as the given "
+        "ConvNeXtTail does, channels first throughout. No nn.Linear: two 1x1 nn.Conv2d. The "
+        "tail has tail.norm, tail.pwconv1, a GELU, tail.pwconv2 and tail.gamma.",
         difficulty=3,
         minutes=15,
         hints=(
-            "You have both halves already: a way from Linear to convolution, and a way to fold a "
-            "scale into a Linear.",
-            "Fold tail.gamma into tail.pwconv2 first. Then turn pwconv1 and the folded Linear into "
-            "1x1 convolutions, and put nn.GELU() between them in an nn.Sequential.",
-            "shrink = fold_scale(tail.pwconv2, tail.gamma)\n"
-            "return nn.Sequential(\n"
-            "    pointwise_from_linear(tail.pwconv1),\n"
-            "    ...,                          # what stands between them?\n"
-            "    pointwise_from_linear(shrink),\n"
-            ")",
+            "You have both tools for the second half: a way from Linear to convolution, and a way "
+            "to fold a scale into a Linear. For the norm: over which axis does it take its mean "
+            "when the channels stand in dim 1?",
+            "Norm by hand: mean and variance over dim 1 with keepdim=True, eps under the root, "
+            "then the norm's weight and bias as (C, 1, 1). Then pwconv1 as a convolution, GELU, "
+            "and pwconv2 with gamma folded in as a convolution.",
+            "class ChannelsFirstTail(nn.Module):\n"
+            "    def __init__(self, tail):\n"
+            "        super().__init__()\n"
+            "        self.norm = tail.norm\n"
+            "        self.expand = pointwise_from_linear(tail.pwconv1)\n"
+            "        self.shrink = ...         # fold gamma in, then convert\n"
+            "\n"
+            "    def forward(self, image):\n"
+            "        mean = image.mean(1, keepdim=True)\n"
+            "        variance = image.var(1, keepdim=True, correction=0)\n"
+            "        ...                       # norm, scale and shift: (C, 1, 1)\n"
+            "        return self.shrink(F.gelu(self.expand(x)))",
         ),
         checker=_check_tail_as_convs,
     )
