@@ -24,11 +24,9 @@ def store_clean(model, path="", **_):
     clean = normalise if path.strip("/").startswith("notebooks/") else strip_widget_views
     content = model["content"]
     cleaned = clean(nbformat.from_dict(content))
-    # In place, part by part: the Markdown twin is then written from the same cells and kernel.
-    for part, clean_part in zip(content["cells"], cleaned.cells, strict=True):
-        replace(part, clean_part)
-    if "kernelspec" in content["metadata"]:
-        replace(content["metadata"]["kernelspec"], cleaned.metadata.kernelspec)
+    # In place, cell by cell: the Markdown twin is then written from the same cells.
+    for cell, clean_cell in zip(content["cells"], cleaned.cells, strict=True):
+        replace(cell, clean_cell)
     replace(content["metadata"], cleaned.metadata)
 
 
