@@ -97,11 +97,12 @@ class Equivalence:
 
     def __repr__(self) -> str:
         # The digits of a rounding error differ between machines; the bound does not.
-        lines = [
-            f"{str(c.dtype).removeprefix('torch.')}  {c.what:<28}  below {c.allowed:.0e}"
-            for c in self.comparisons
-        ]
-        return "\n".join(lines)
+        dtypes = list(dict.fromkeys(c.dtype for c in self.comparisons))
+        lines = [f"{'':24}" + "".join(f"{str(d).removeprefix('torch.'):14}" for d in dtypes)]
+        for what in dict.fromkeys(c.what for c in self.comparisons):
+            bounds = {c.dtype: c.allowed for c in self.comparisons if c.what == what}
+            lines.append(f"{what:24}" + "".join(f"below {bounds[d]:<8.0e}" for d in dtypes))
+        return "\n".join(line.rstrip() for line in lines)
 
 
 def assert_equivalent(
@@ -147,14 +148,11 @@ def assert_equivalent(
     >>> conv = nn.Conv2d(3, 8, 1)
     >>> assert_equivalent(conv, OnPixels(linear_from_pointwise(conv)), torch.randn(2, 3, 4, 4),
     ...                   parameters={"weight": "layer.weight", "bias": "layer.bias"})
-    float64  output                        below 1e-12
-    float64  gradient of input 0           below 1e-12
-    float64  gradient of weight            below 1e-12
-    float64  gradient of bias              below 1e-12
-    float32  output                        below 1e-04
-    float32  gradient of input 0           below 1e-04
-    float32  gradient of weight            below 1e-04
-    float32  gradient of bias              below 1e-04
+                            float64       float32
+    output                  below 1e-12   below 1e-04
+    gradient of the input   below 1e-12   below 1e-04
+    gradient of weight      below 1e-12   below 1e-04
+    gradient of bias        below 1e-12   below 1e-04
     """
     if not inputs:
         raise TypeError("assert_equivalent needs an example input: assert_equivalent(f, g, x).")
@@ -170,9 +168,10 @@ def assert_equivalent(
 
 
 def _names(inputs: int, parameters: Sequence[str]) -> list[str]:
+    which = ["the input"] if inputs == 1 else [f"input {i}" for i in range(inputs)]
     return [
         "output",
-        *(f"gradient of input {i}" for i in range(inputs)),
+        *(f"gradient of {name}" for name in which),
         *(f"gradient of {name}" for name in parameters),
     ]
 

@@ -33,6 +33,7 @@ def panels(
     *,
     width: float = 7.2,
     ratios: Sequence[float] | None = None,
+    colours: Sequence[str] | None = None,
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure with a row of square panels.
 
@@ -46,6 +47,8 @@ def panels(
         Width of the figure in inches.
     ratios : sequence of float, optional
         Relative sizes of the panels, equal by default.
+    colours : sequence of str, optional
+        The colour of each title: a role, such as ``theme.TOKEN`` for a panel of token mixing.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def panels(
     """
     if not 1 <= n <= 6:
         raise ValueError(f"n={n} panels do not fit in a row: choose 1 to 6.")
-    for name, given in (("titles", titles), ("ratios", ratios)):
+    for name, given in (("titles", titles), ("ratios", ratios), ("colours", colours)):
         if given is not None and len(given) != n:
             raise ValueError(f"{name} has {len(given)} entries for n={n} panels: give {n}.")
     lines = max((title.count("\n") for title in titles), default=0) if titles else 0
@@ -82,7 +85,7 @@ def panels(
             ax = fig.add_axes((*box, size / height))
             ax.set_anchor("NW")
             if titles:
-                ax.set_title(titles[index])
+                ax.set_title(titles[index], color=colours[index] if colours else theme.INK)
             axes.append(ax)
             left += size + _GAP
     return fig, axes
