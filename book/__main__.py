@@ -28,6 +28,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _build_book() -> None:
+    from book.pages import build_book
+
+    build_book()
+
+
+def _build_slides() -> None:
+    from book.deck import build_slides
+
+    build_slides()
+
+
 def main() -> int:
     """Run one command; return the exit status."""
     parser = _parser()
@@ -42,13 +54,13 @@ def main() -> int:
 
             return lab.start(command, flags)
         case "book":
-            from book.pages import build_book
+            from book import inputs, paths
 
-            build_book()
+            inputs.unless_up_to_date(paths.BOOK, _build_book)
         case "slides":
-            from book.deck import build_slides
+            from book import inputs, paths
 
-            build_slides()
+            inputs.unless_up_to_date(paths.SLIDES, _build_slides)
         case "student":
             from book.store import student_edition
 

@@ -17,6 +17,7 @@ from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 from book import paths
+from book.inputs import digest, files_under
 
 # Large sums differ between processors and thread counts. On one thread and without the processor's
 # own instructions, what is printed is the same on every machine (the Makefile's tests do likewise).
@@ -119,7 +120,8 @@ def executed() -> dict[str, NotebookNode]:
         runs nothing.
     """
     sources = {path.stem: nbformat.read(path, as_version=4) for path in paths.notebooks()}
-    shared = _digest_of_what_all_share()
+    # Any of these can change every output.
+    shared = digest([*files_under(paths.HELPERS), paths.LOCK, Path(__file__)])
     keys = {name: _key(notebook, shared) for name, notebook in sources.items()}
     paths.FRAMES.mkdir(parents=True, exist_ok=True)
     _forget_all_but(set(keys.values()))
@@ -174,21 +176,6 @@ def _without_outputs(notebook: NotebookNode) -> NotebookNode:
 def _key(notebook: NotebookNode, shared: str) -> str:
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256(json.dumps([shared, *code]).encode()).hexdigest()[:24]
-
-
-def _digest_of_what_all_share() -> str:
-    """Digest the helpers, the lock and this module: any of them can change every output."""
-    files = [
-        path
-        for path in sorted(paths.HELPERS.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
-    ]
-    digest = hashlib.sha256()
-    for path in [*files, paths.LOCK, Path(__file__)]:
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(paths.ROOT).as_posix()} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()
 
 
 def _forget_all_but(keys: set[str]) -> None:
