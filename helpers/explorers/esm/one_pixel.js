@@ -390,8 +390,8 @@ function render({ model, el }) {
   flow.addEventListener("focusin", choose);
   flow.addEventListener("click", choose);
 
-  const inputs = obSlider({ name: "c_in", label: "input channels C_in", onChange: (at) => change({ c_in: at + 1 }) });
-  const outputs = obSlider({ name: "c_out", label: "output channels C_out", onChange: (at) => change({ c_out: at + 1 }) });
+  const inputs = obSlider({ name: "c_in", label: "channels C_in", onChange: (at) => change({ c_in: at + 1 }) });
+  const outputs = obSlider({ name: "c_out", label: "channels C_out", onChange: (at) => change({ c_out: at + 1 }) });
   const shuffle = obButton("Shuffle pixels", "", () => {
     shuffles += 1;
     model.set("order", shuffled(count, shuffles));

@@ -35,8 +35,10 @@ function obButton(text, name, onClick, className = "ob-button") {
   return button;
 }
 
+/** In front of a class: on slides, or where the address or the page says so. */
 function obLecture() {
   return (
+    document.querySelector(".reveal") !== null ||
     new URLSearchParams(location.search).has("lecture") ||
     document.body.classList.contains("ob-lecture")
   );
