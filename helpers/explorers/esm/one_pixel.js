@@ -387,7 +387,8 @@ function render({ model, el }) {
     hover = null;
     change(at);
   };
-  flow.addEventListener("focusin", choose);
+  // After focus() has returned: it settles the layout, which is cheap only before anything changes.
+  flow.addEventListener("focusin", (event) => queueMicrotask(() => choose(event)));
   flow.addEventListener("click", choose);
 
   const inputs = obSlider({ name: "c_in", label: "channels C_in", onChange: (at) => change({ c_in: at + 1 }) });
