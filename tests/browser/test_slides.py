@@ -211,7 +211,7 @@ def test_what_is_on_a_slide_can_be_read_from_the_last_row(visit: Open, deck: Pat
                     if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
                     if (element.closest(others)) continue;
                     const size = parseFloat(getComputedStyle(element).fontSize);
-                    if (size < 21) small.push(`${size} px: ${element.className}, ${element.tagName}`);
+                    if (size < 21) small.push(`${size} px: ${texts.currentNode.data}`);
                   }
                   return small;
                 }"""
