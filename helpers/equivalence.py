@@ -15,16 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-#: Largest normwise difference that rounding may explain, by dtype (DESIGN of the claims ledger).
+#: Largest normwise difference that rounding may explain, by dtype.
 TOLERANCE: Mapping[torch.dtype, float] = {torch.float32: 1e-4, torch.float64: 1e-12}
 
 Function = Callable[..., Tensor]
-
-
-#: Gradients are of a sum with weights of about 1, and are measured against no less than that. Where
-#: the true gradient almost vanishes (a LayerNorm over two channels) large terms cancel, and what is
-#: left on each side is their rounding.
-SMALLEST_GRADIENT = 1.0
 
 
 def normwise_difference(left: Tensor, right: Tensor, smallest: float = 0.0) -> float:
@@ -40,8 +34,8 @@ def normwise_difference(left: Tensor, right: Tensor, smallest: float = 0.0) -> f
     Returns
     -------
     float
-        0 for equal tensors, about 1 for unrelated ones; ``inf`` where either holds a NaN or an
-        infinity, so that a broken computation never counts as close.
+        0 for equal tensors, between 1 and 2 for unrelated ones; ``inf`` where either holds a NaN
+        or an infinity, so that a broken computation never counts as close.
 
     Raises
     ------
@@ -115,9 +109,13 @@ def assert_equivalent(
 ) -> Equivalence:
     """Check that two computations give the same values and the same gradients.
 
-    Both sides get the same inputs. The gradients are those of one random weighted sum of the
-    output, with respect to each input and to each pair of parameters named in `parameters`.
-    Modules are copied first: nothing of yours is changed.
+    Both sides get copies of the same inputs. The gradients are those of one random weighted sum of
+    the output, with respect to each input and to each pair of parameters named in `parameters`.
+    They are measured against the largest gradient, or the largest output where that is larger:
+    where a gradient almost vanishes, large terms cancel and leave their rounding.
+
+    The check speaks for these inputs only, so give it ordinary ones: random, of more than one
+    pixel. Modules are copied first and never changed; a plain function cannot be copied.
 
     Parameters
     ----------
@@ -142,6 +140,8 @@ def assert_equivalent(
     ------
     AssertionError
         If anything differs. The message says what, in which dtype, where, and by how much.
+    ValueError
+        If there is nothing to compare: the output is empty or all zero, or carries no gradient.
 
     Examples
     --------
@@ -162,8 +162,9 @@ def assert_equivalent(
         left_tensors = _run(left, inputs, list(pairs), dtype, side="left")
         right_tensors = _run(right, inputs, list(pairs.values()), dtype, side="right")
         names = _names(len(inputs), list(pairs))
+        size = max(left_tensors[0].abs().max().item(), right_tensors[0].abs().max().item())
         for name, one, other in zip(names, left_tensors, right_tensors, strict=True):
-            found.append(_compare(name, one, other, dtype, tolerance[dtype]))
+            found.append(_compare(name, one, other, dtype, tolerance[dtype], size))
     return Equivalence(tuple(found))
 
 
@@ -187,7 +188,7 @@ def _run(
     if isinstance(f, nn.Module):
         f = copy.deepcopy(f).to(dtype)
         f.zero_grad()
-    watched = [x.detach().to(dtype).requires_grad_() for x in inputs]
+    watched = [x.detach().clone().to(dtype).requires_grad_() for x in inputs]
     weights = [_parameter(f, name, side) for name in parameters]
     try:
         output = f(*watched)
@@ -201,6 +202,11 @@ def _run(
     # A fixed random weighting of the output stands for "any loss": all outputs count, none alike.
     seed = torch.Generator().manual_seed(0)
     weighting = torch.randn(output.shape, generator=seed, dtype=torch.float64).to(dtype)
+    if not output.any():
+        raise ValueError(
+            f"{side}'s output is empty or all zero, so there is nothing to compare. "
+            "Give an input that both sides turn into numbers."
+        )
     if not output.requires_grad:
         raise ValueError(
             f"{side}'s output carries no gradient: is there a detach() or no_grad() in it? "
@@ -222,7 +228,7 @@ def _parameter(f: nn.Module | Function, name: str, side: str) -> Tensor:
 
 
 def _compare(
-    what: str, left: Tensor, right: Tensor, dtype: torch.dtype, allowed: float
+    what: str, left: Tensor, right: Tensor, dtype: torch.dtype, allowed: float, size: float
 ) -> Comparison:
     if what.startswith("gradient of") and left.numel() == right.numel():
         right = right.reshape(left.shape)  # (out, in) beside (out, in, 1, 1): the same numbers
@@ -231,7 +237,7 @@ def _compare(
             f"{what}: left has shape {tuple(left.shape)} and right {tuple(right.shape)}. "
             "Is one of them channels first and the other channels last? See OnPixels."
         )
-    smallest = SMALLEST_GRADIENT if what.startswith("gradient of") else 0.0
+    smallest = size if what.startswith("gradient of") else 0.0
     comparison = Comparison(what, dtype, normwise_difference(left, right, smallest), allowed)
     if comparison.agrees:
         return comparison
@@ -292,8 +298,8 @@ def linear_from_pointwise(conv: nn.Conv1d | nn.Conv2d) -> nn.Linear:
 
     Notes
     -----
-    Source: Lin, Chen, Yan, "Network in Network" (2014), section 3, which introduced the 1x1
-    convolution as a small network shared by all pixels.
+    Source: Lin, Chen, Yan, "Network in Network" (2014), section 3.1: the same small network slides
+    over all places of the image; its layers after the first are 1x1 convolutions.
     """
     if not isinstance(conv, nn.Conv1d | nn.Conv2d):
         raise TypeError(f"expected an nn.Conv1d or nn.Conv2d, got {type(conv).__name__}.")
@@ -305,8 +311,8 @@ def linear_from_pointwise(conv: nn.Conv1d | nn.Conv2d) -> nn.Linear:
             continue  # both add nothing around a kernel of size 1
         if actual != value:
             raise ValueError(
-                f"{name} is {actual}, expected {value}: only a 1x1 convolution with stride 1, "
-                "no padding and one group is a Linear at each pixel."
+                f"{name} is {actual}, expected {value}: the weights of a 1x1 convolution fit a "
+                "Linear if it has stride 1, no padding and one group."
             )
     linear = nn.Linear(conv.in_channels, conv.out_channels, bias=conv.bias is not None)
     linear = linear.to(conv.weight)

@@ -365,7 +365,7 @@ def as_mixing(
 ) -> Mixing:
     """Lift a PyTorch layer into the mixing equation, exactly.
 
-    Lifts `nn.Identity`, `nn.Linear`, `nn.Conv1d`, `nn.Conv2d` and dropout in eval mode.
+    Lifts `nn.Identity`, `nn.Linear`, `nn.Conv1d`, `nn.Conv2d` and `nn.Dropout` in eval mode.
     `register_lift` adds further types. Weights are copied: training the layer afterwards does not
     change the lift.
 

@@ -1,7 +1,7 @@
 """The matrix of a function that is known only by what it does: feed it unit vectors.
 
-This is the independent oracle beside `helpers.mixing.as_mixing`. It reads no weight and knows no
-layer, so the two can be wrong only in different ways. A matrix describes a function only if the
+This is the independent oracle beside `helpers.mixing.as_mixing`. It reads no weight and shares
+with the lifts only the order of tokens, so the two are unlikely to be wrong in the same way. A matrix describes a function only if the
 function is affine, f(x) = M x + c, so that is checked first.
 """
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.equivalence import fold_scale, pointwise_from_linear
+from helpers.equivalence import OnPixels, fold_scale, pointwise_from_linear
 from helpers.exercises import EXERCISES, Status, check, exercise
 from helpers.exercises.core import Exercise, register
 
@@ -78,7 +78,7 @@ def test_each_exercise_is_shown_with_its_hints(id: str) -> None:
 
 
 def _conv(linear: nn.Linear, weight: bool = True, bias: bool = True, **options: Any) -> nn.Conv2d:
-    options = {"bias": linear.bias is not None, "dtype": torch.float64} | options
+    options = {"bias": linear.bias is not None, "dtype": linear.weight.dtype} | options
     conv = nn.Conv2d(linear.in_features, linear.out_features, 1, **options)
     with torch.no_grad():
         if weight:
@@ -89,7 +89,7 @@ def _conv(linear: nn.Linear, weight: bool = True, bias: bool = True, **options: 
 
 
 def _transposed(linear: nn.Linear) -> nn.Conv2d:
-    return nn.Conv2d(linear.out_features, linear.in_features, 1, dtype=torch.float64)
+    return nn.Conv2d(linear.out_features, linear.in_features, 1, dtype=linear.weight.dtype)
 
 
 def _always_biased(linear: nn.Linear) -> nn.Conv2d:
@@ -101,6 +101,22 @@ def _always_biased(linear: nn.Linear) -> nn.Conv2d:
 def _assigned(linear: nn.Linear) -> nn.Conv2d:
     conv = _conv(linear)
     conv.weight = linear.weight
+    return conv
+
+
+def _wrong_way(linear: nn.Linear) -> nn.Conv2d:
+    conv = _conv(linear, weight=False)
+    with torch.no_grad():
+        linear.weight.copy_(conv.weight[:, :, 0, 0])
+    return conv
+
+
+def _for_one_size(linear: nn.Linear) -> nn.Conv2d:
+    conv = nn.Conv2d(3, 5, 1, bias=linear.bias is not None, dtype=torch.float64)
+    with torch.no_grad():
+        conv.weight.copy_(linear.weight[:, :, None, None])
+        if linear.bias is not None:
+            conv.bias.copy_(linear.bias)
     return conv
 
 
@@ -144,33 +160,57 @@ def _no_affine(tail: Any) -> nn.Module:
     return net
 
 
+def _in_place(tail: Any) -> nn.Module:
+    with torch.no_grad():
+        tail.gamma.fill_(1)
+    return _Tail(tail, scale=False)
+
+
+class _Wide(_Tail):
+    """Right values from 3x3 kernels that are zero but for their centres."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = self.scale[:, None, None] * self.normed(image) + self.shift[:, None, None]
+        for conv in (self.expand, self.shrink):
+            x = F.conv2d(x, F.pad(conv.weight, (1, 1, 1, 1)), conv.bias, padding=1)
+            x = F.gelu(x) if conv is self.expand else x
+        return x
+
+
 def _unnormed(tail: Any) -> nn.Module:
     return nn.Sequential(_Tail(tail).expand, nn.GELU(), _Tail(tail).shrink)
 
 
 WRONG = {
     "01.1": [
-        (lambda x: x.view(x.shape[0], -1, x.shape[1]), "3 pixels of one channel"),
-        (lambda x: x.permute(0, 3, 2, 1).flatten(1, 2), "column by column"),
-        (lambda x: x.flatten(2), r"should have shape \(2, 20, 3\)"),
-        (lambda x: x.permute(0, 2, 3, 1), r"yours has \(2, 4, 5, 3\)"),
-        (lambda x: x.flatten(2).transpose(1, 2).flip(1), "not where they belong"),
-        (lambda x: x.numpy(), "should be a tensor; yours is a ndarray"),
-        (lambda x: x.flatten(9), "Your code raised IndexError"),
-        (lambda x: torch.stack(list(x[0])).flatten(1).T.expand(2, -1, -1), "not where they belong"),
-        ("flatten", "Expected a function, got str"),
+        (lambda t, h, w: t.reshape(t.shape[0], -1, h, w), "holds whole tokens"),
+        (lambda t, h, w: t.unflatten(1, (w, h)).permute(0, 3, 2, 1), "column by column"),
+        (lambda t, h, w: t.transpose(1, 2), r"should have shape \(2, 3, 4, 5\)"),
+        (lambda t, h, w: t.unflatten(1, (h, w)), r"yours has \(2, 4, 5, 3\)"),
+        (lambda t, h, w: t.transpose(1, 2).unflatten(2, (h, w)).flip(1), "not where they belong"),
+        (lambda t, h, w: t.numpy(), "should be a tensor; yours is a ndarray"),
+        (lambda t, h, w: t.transpose(1, 2).unflatten(2, (h, w)).float(), "your image is"),
+        (lambda t, h, w: t.transpose(1, 2).reshape(2, 3, 4, 5), "raised RuntimeError"),
+        (lambda t, h, w: t.flatten(9), "Your code raised IndexError"),
+        (lambda t: t, "Your code raised TypeError"),
+        ("unflatten", "Expected a function, got str"),
     ],
     "01.2": [
         (lambda linear: _conv(linear, bias=False), "the bias is not the Linear's"),
         (lambda linear: _conv(linear, weight=False), "The weights are not the Linear's"),
         (lambda linear: _conv(linear, padding=1), r"should have shape \(2, 5, 4, 6\)"),
-        (lambda linear: nn.Conv2d(3, 5, 1), "in float32"),
+        (_wrong_way, "You changed the Linear"),
+        (_for_one_size, "Expected|maps|shape|raised"),
+        (lambda linear: None, "returned None"),
+        (lambda linear: exit(), "SystemExit"),
+        (lambda linear: nn.Conv2d(3, 5, 1), "in torch.float32"),
         (_always_biased, "the convolution has one"),
         (lambda linear: nn.Conv2d(3, 5, 3, padding=1), "kernel size is"),
         (lambda linear: nn.Conv2d(3, 5, 1, bias=False), "the convolution has none"),
-        (lambda linear: nn.Conv2d(3, 5, 1, bias=linear.bias is not None), "in float32"),
+        (lambda linear: nn.Conv2d(3, 5, 1, bias=linear.bias is not None), "in torch.float32"),
         (_assigned, r"weight has shape \(5, 3\)"),
         (_transposed, "It maps 5 channels to 3"),
+        (pointwise_from_linear, "the book's own helper"),
         (lambda linear: linear, "yours is a Linear"),
     ],
     "01.3": [
@@ -178,6 +218,7 @@ WRONG = {
         ({"b"}, "there is more"),
         ("dc", "Statement c is true"),
         ({"x"}, "no statement x"),
+        ("a and b", "Statement a is true"),
         (2, "as a set"),
     ],
     "01.4": [
@@ -191,8 +232,16 @@ WRONG = {
         (_no_affine, "own weight and bias are missing"),
         (_unnormed, "The norm is missing"),
         (_unscaled_bias, "The bias of the second convolution is not scaled"),
-        (lambda tail: nn.Sequential(tail.pwconv1, nn.GELU(), tail.pwconv2), "still an nn.Linear"),
-        (lambda tail: pointwise_from_linear(tail.pwconv1), "Expected two nn.Conv2d, found 1"),
+        (
+            lambda tail: OnPixels(nn.Sequential(tail.pwconv1, nn.GELU(), tail.pwconv2)),
+            "An nn.Linear runs in it",
+        ),
+        (lambda tail: tail, "An nn.Linear runs in it"),
+        (lambda tail: tail.forward, "Expected an nn.Module; yours is a method"),
+        (_in_place, "You changed the tail"),
+        (_Wide, "has kernel size"),
+        (lambda tail: pointwise_from_linear(tail.pwconv1), "should have shape"),
+        (lambda tail: nn.Sequential(_Tail(tail), nn.Conv2d(6, 6, 1)), "and 3 did"),
         (lambda tail: tail.gamma, "Expected an nn.Module; yours is a Parameter"),
         (lambda tail: nn.Sequential(_Tail(tail), nn.Sigmoid()), "Compare step by step"),
     ],
@@ -214,13 +263,45 @@ def test_wrong_answer_is_told_what_is_wrong(id: str, answer: Any, names: str) ->
     assert re.search(names, feedback.message), feedback.message
 
 
+class _Kept(_Tail):
+    """A right answer that keeps the tail, with convolutions of a subclass."""
+
+    def __init__(self, tail: Any) -> None:
+        super().__init__(tail)
+        self.tail = tail
+        self.expand.__class__ = type("MyConv2d", (nn.Conv2d,), {})
+
+
+RIGHT = {
+    "01.1": [
+        lambda t, h, w: t.unflatten(1, (h, w)).permute(0, 3, 1, 2),
+        lambda t, h, w: t.mT.reshape(len(t), -1, h, w),
+        lambda t, h, w: F.fold(t.mT, (h, w), 1),
+    ],
+    "01.2": [
+        _conv,
+        lambda linear: _conv(linear).requires_grad_(False),
+    ],
+    "01.3": [{"b", "d"}, ["B", "D"], "bd", "b, d", "b and d", ("(b)", "d."), frozenset("db")],
+    "01.4": [_Tail, _Kept, lambda tail: nn.Sequential(nn.Identity(), _Tail(tail))],
+}
+
+
+@pytest.mark.parametrize(
+    ("id", "answer"), [(id, answer) for id, answers in RIGHT.items() for answer in answers]
+)
+def test_other_right_answers_are_right(id: str, answer: Any) -> None:
+    feedback = check(id, answer)
+    assert feedback.status is Status.RIGHT, feedback
+
+
 def test_an_answer_that_raises_is_quoted() -> None:
-    def broken(image):
-        return image.no_such_method()
+    def broken(tokens, height, width):
+        return tokens.no_such_method()
 
     message = check("01.1", broken).message
     assert "AttributeError" in message
-    assert "image.no_such_method()" in message
+    assert "tokens.no_such_method()" in message
 
 
 def test_unknown_exercise_lists_those_there_are() -> None:

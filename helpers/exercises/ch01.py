@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from helpers.blocks import ConvNeXtTail
-from helpers.equivalence import OnPixels, normwise_difference
+from helpers.equivalence import OnPixels, normwise_difference, pointwise_from_linear
 from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
 
-#: Rounding in float64 stays far below this; a mistake stays far above it.
+#: Rounding stays far below these; a mistake stays far above.
 CLOSE = 1e-9
+CLOSE_IN_FLOAT32 = 1e-5
 
 
 def _noise(*shape: int, seed: int = 0) -> Tensor:
@@ -27,58 +32,60 @@ def _require_tensor(value: Any, shape: tuple[int, ...], what: str) -> Tensor:
     return value
 
 
-def _differ(left: Tensor, right: Tensor) -> bool:
-    return normwise_difference(left.detach(), right.detach()) > CLOSE
+def _differ(left: Tensor, right: Tensor, close: float) -> bool:
+    return normwise_difference(left.detach(), right.detach()) > close
 
 
-# 01.1: an image as tokens.
+# 01.1: tokens back into an image.
 
 
-def _check_to_tokens(to_tokens: Any) -> str:
+def _check_to_image(to_image: Any) -> str:
     # Height, width and channels all differ, so that no two orders share a shape by accident.
-    image = _noise(2, 3, 4, 5)
-    tokens = _require_tensor(call(to_tokens, image), (2, 20, 3), "to_tokens(image)")
-    expected = image.flatten(2).transpose(1, 2)
-    if torch.equal(tokens, expected):
-        _check_one_pixel(to_tokens)
+    for batch, channels, height, width in ((2, 3, 4, 5), (1, 1, 1, 1), (3, 2, 5, 3)):
+        image = _noise(batch, channels, height, width)
+        tokens = image.flatten(2).transpose(1, 2)
+        result = call(to_image, tokens.clone(), height, width)
+        _require_tensor(result, tuple(image.shape), f"to_image(tokens, {height}, {width})")
+        if result.dtype != image.dtype:
+            raise Wrong(f"The tokens are {image.dtype}; your image is {result.dtype}.")
+        if not torch.equal(result, image):
+            raise Wrong(_why_the_image_is_wrong(result, tokens, image.shape))
+    return "The image is back: token i * W + j is pixel i, j, with its channels in axis 1."
+
+
+def _why_the_image_is_wrong(result: Tensor, tokens: Tensor, shape: torch.Size) -> str:
+    _, _, height, width = shape
+    if torch.equal(result, tokens.reshape(shape)):
         return (
-            "Row n holds the channels of pixel n, row by row: tokens[b, i * W + j] is pixel i, j."
+            "The numbers were cut anew as they lie in memory: your channel 0 holds whole tokens, "
+            "all their channels in a row. view and reshape never move an axis; permute or "
+            "transpose does."
         )
-    if torch.equal(tokens, image.reshape(2, 20, 3)):
-        raise Wrong(
-            "The numbers were cut into rows of 3 as they lie in memory: one of your rows holds "
-            "3 pixels of one channel, not 3 channels of one pixel. view and reshape never move "
-            "an axis; permute or transpose does."
+    if torch.equal(result, tokens.unflatten(1, (width, height)).permute(0, 3, 2, 1)):
+        return (
+            "You read the tokens column by column. The book's order is row by row: the last "
+            "spatial axis, the width, changes fastest."
         )
-    if torch.equal(tokens, image.permute(0, 3, 2, 1).reshape(2, 20, 3)):
-        raise Wrong(
-            "The pixels come column by column. The book's order is row by row: the last spatial "
-            "axis, the width, changes fastest."
-        )
-    raise Wrong("The shape is right, but the numbers are not where they belong.")
-
-
-def _check_one_pixel(to_tokens: Any) -> None:
-    _require_tensor(call(to_tokens, _noise(1, 1, 1, 1)), (1, 1, 1), "for a 1 x 1 image, the result")
+    return "The shape is right, but the numbers are not where they belong."
 
 
 register(
     Exercise(
         id="01.1",
-        goal="Write to_tokens(image): from an image (B, C, H, W) to its tokens (B, H*W, C), "
-        "one row for each pixel, the pixels in reading order.",
+        goal="Write to_image(tokens, height, width): from tokens (B, H*W, C), in reading order, "
+        "back to the image (B, C, H, W).",
         difficulty=1,
         minutes=5,
         hints=(
-            "A token is a pixel with all its channels. In (B, C, H, W), do the channels of one "
-            "pixel lie side by side?",
-            "Two moves: make one axis of the two spatial axes, then bring the channel axis to the "
-            "end. Only the second needs an axis to change its place.",
-            "def to_tokens(image):\n"
-            "    flat = image.flatten(2)       # (B, C, H*W)\n"
-            "    return flat.transpose(...)    # which two axes?",
+            "In (B, H*W, C), where do the channels stand, and where must they go? Can a reshape "
+            "take them there?",
+            "Two moves: bring the channel axis in front of the pixels, then make two axes of the "
+            "one that counts pixels. Only the first needs an axis to change its place.",
+            "def to_image(tokens, height, width):\n"
+            "    channels_first = tokens.transpose(...)      # (B, C, H*W)\n"
+            "    return channels_first.unflatten(2, ...)     # (B, C, H, W)",
         ),
-        checker=_check_to_tokens,
+        checker=_check_to_image,
     )
 )
 
@@ -87,53 +94,69 @@ register(
 
 
 def _check_pointwise_from(pointwise_from: Any) -> str:
-    for bias in (True, False):
-        linear = nn.Linear(3, 5, bias=bias).double()
-        conv = call(pointwise_from, linear)
-        _require_pointwise(conv, bias)
-        image = _noise(2, 3, 4, 6)
+    if pointwise_from is pointwise_from_linear:
+        raise Wrong("That is the book's own helper. Write it yourself: four lines are enough.")
+    for c_in, c_out, bias, dtype in (
+        (3, 5, True, torch.float64),
+        (3, 5, False, torch.float64),
+        (4, 2, True, torch.float32),
+    ):
+        linear = nn.Linear(c_in, c_out, bias=bias, dtype=dtype)
+        theirs = copy.deepcopy(linear)
+        conv = call(pointwise_from, theirs)
+        _require_pointwise(conv, linear)
+        if not _same_parameters(theirs, linear):
+            raise Wrong("You changed the Linear: copy the other way, from it to the convolution.")
+        image = _noise(2, c_in, 4, 6).to(dtype)
         expected = OnPixels(linear)(image)
         output = _require_tensor(conv(image), tuple(expected.shape), "Its output on an image")
-        if _differ(output, expected):
+        if _differ(output, expected, CLOSE if dtype == torch.float64 else CLOSE_IN_FLOAT32):
             raise Wrong(_why_the_copy_is_wrong(conv, linear))
     return (
         "The same numbers, with two axes of length 1 added: (C_out, C_in) to (C_out, C_in, 1, 1)."
     )
 
 
-def _require_pointwise(conv: Any, bias: bool) -> None:
+def _same_parameters(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(left, right) for left, right in pairs)
+
+
+def _require_pointwise(conv: Any, linear: nn.Linear) -> None:
     if not isinstance(conv, nn.Conv2d):
         raise Wrong(f"Expected an nn.Conv2d; yours is a {type(conv).__name__}.")
     if conv.kernel_size != (1, 1):
         raise Wrong(f"Its kernel size is {conv.kernel_size}; a Linear sees one pixel: (1, 1).")
-    if (conv.in_channels, conv.out_channels) != (3, 5):
+    channels = (linear.in_features, linear.out_features)
+    if (conv.in_channels, conv.out_channels) != channels:
         raise Wrong(
             f"It maps {conv.in_channels} channels to {conv.out_channels}; the Linear maps "
-            "in_features = 3 to out_features = 5."
+            f"in_features = {channels[0]} to out_features = {channels[1]}."
         )
-    if (conv.bias is not None) != bias:
+    if (conv.bias is not None) != (linear.bias is not None):
         raise Wrong(
-            "The Linear has a bias and the convolution has none."
-            if bias
-            else "The Linear has no bias, yet the convolution has one: pass bias=False."
+            "The Linear has no bias, yet the convolution has one: pass bias=False."
+            if linear.bias is None
+            else "The Linear has a bias and the convolution has none."
         )
-    if conv.weight.shape != (5, 3, 1, 1):
+    shape = (channels[1], channels[0], 1, 1)
+    if conv.weight.shape != shape:
         raise Wrong(
             f"Its weight has shape {tuple(conv.weight.shape)}; a 1x1 convolution's is "
-            "(C_out, C_in, 1, 1), here (5, 3, 1, 1)."
+            f"(C_out, C_in, 1, 1), here {shape}."
         )
     for name, parameter in conv.named_parameters():
-        if parameter.dtype != torch.float64:
+        if parameter.dtype != linear.weight.dtype:
             raise Wrong(
-                f"The Linear is in float64 and the convolution's {name} in float32. "
-                "Build the convolution with dtype=linear.weight.dtype."
+                f"The Linear is in {linear.weight.dtype} and the convolution's {name} in "
+                f"{parameter.dtype}. Build the convolution with dtype=linear.weight.dtype."
             )
 
 
 def _why_the_copy_is_wrong(conv: nn.Conv2d, linear: nn.Linear) -> str:
-    if _differ(conv.weight.flatten(1), linear.weight):
+    if not torch.equal(conv.weight.flatten(1), linear.weight):
         return "The weights are not the Linear's. Did you copy them into conv.weight?"
-    if linear.bias is not None and _differ(conv.bias, linear.bias):
+    if linear.bias is not None and not torch.equal(conv.bias, linear.bias):
         return "The weights are right; the bias is not the Linear's. It has to be copied as well."
     return "Weights and bias are right, yet the outputs differ: look at stride, padding and groups."
 
@@ -171,7 +194,7 @@ FALSE_STATEMENTS = {
     "which tokens of the output change.",
 }
 TRUE_STATEMENTS = {
-    "a": "Statement a is true: (C_out, C_in, 1) and (C_out, C_in) hold the same numbers.",
+    "a": "Statement a is true: (C_out, C_in, 1) and (C_out, C_in) have room for the same numbers.",
     "c": "Statement c is true: Conv1d wants (B, C, L) and Linear (B, L, C), so one of them needs a "
     "transpose.",
 }
@@ -180,7 +203,9 @@ TRUE_STATEMENTS = {
 def _check_find_the_errors(false_ones: Any) -> str:
     if not isinstance(false_ones, set | frozenset | list | tuple | str):
         raise Wrong('Give the letters as a set, for example {"a", "c"}.')
-    letters = {str(letter).strip().lower() for letter in false_ones}
+    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
+    # "bd" and "b, d" and {"(b)", "d."} all mean the same; "and" is no letter.
+    letters = set(said) if re.fullmatch("[a-d]+", said) else set(re.findall(r"\b[a-z]\b", said))
     unknown = letters - set("abcd")
     if unknown:
         raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to d.")
@@ -223,37 +248,63 @@ register(
 # 01.4: the tail, channels first.
 
 
+class _Watch(TorchFunctionMode):
+    """Notes which layers run: what a module calls counts, not what it holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linears = 0
+        self.kernels: list[tuple[int, ...]] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if func is nn.functional.linear:
+            self.linears += 1
+        if func is nn.functional.conv2d:
+            weight = args[1] if len(args) > 1 else kwargs["weight"]
+            self.kernels.append(tuple(weight.shape[2:]))
+        return func(*args, **(kwargs or {}))
+
+
 def _check_tail_as_convs(tail_as_convs: Any) -> str:
-    tail = ConvNeXtTail(6, layer_scale=0.5).double()
+    # In float32, as a reader's own layers are.
+    tail = ConvNeXtTail(6, layer_scale=0.5)
     with torch.no_grad():
         for seed, parameter in enumerate(tail.parameters()):
             parameter.copy_(_noise(*parameter.shape, seed=seed))
-    image = _noise(2, 6, 4, 5, seed=99)
-    answer = call(tail_as_convs, tail)
-    if not callable(answer):
+    theirs = copy.deepcopy(tail)
+    image = _noise(2, 6, 4, 5, seed=99).float()
+    answer = call(tail_as_convs, theirs)
+    if not isinstance(answer, nn.Module):
         raise Wrong(f"Expected an nn.Module; yours is a {type(answer).__name__}.")
-    if isinstance(answer, nn.Module):
-        _require_convolutions(answer)
+    with torch.no_grad(), _Watch() as watch:
+        output = answer(image.clone())
+    _require_tensor(output, tuple(image.shape), "Its output on an image")
+    _require_two_convolutions(watch)
+    if not _same_parameters(theirs, tail):
+        raise Wrong("You changed the tail: build your module from copies of its weights.")
     with torch.no_grad():
-        output = _require_tensor(answer(image), tuple(image.shape), "Its output on an image")
-        if _differ(output, tail(image)):
+        if _differ(output, tail(image), CLOSE_IN_FLOAT32):
             raise Wrong(_why_the_tail_differs(output, tail, image))
-    return "The tail without a Linear and without a permute: two 1x1 convolutions and a GELU."
+    return "The tail from two 1x1 convolutions and a GELU: ConvNeXt's code could be written so."
 
 
-def _require_convolutions(module: nn.Module) -> None:
-    kinds = [type(part).__name__ for part in module.modules()]
-    if "Linear" in kinds:
-        raise Wrong("There is still an nn.Linear in it: the exercise asks for convolutions alone.")
-    if kinds.count("Conv2d") != 2:
-        raise Wrong(f"Expected two nn.Conv2d, found {kinds.count('Conv2d')}.")
+def _require_two_convolutions(watch: _Watch) -> None:
+    if watch.linears:
+        raise Wrong("An nn.Linear runs in it: the exercise asks for convolutions alone.")
+    if len(watch.kernels) != 2:
+        raise Wrong(f"Expected two nn.Conv2d to run, and {len(watch.kernels)} did.")
+    for kernel in watch.kernels:
+        if kernel != (1, 1):
+            raise Wrong(f"One convolution has kernel size {kernel}, expected (1, 1).")
 
 
 def _why_the_tail_differs(output: Tensor, tail: ConvNeXtTail, image: Tensor) -> str:
     """Try the usual slips, and name the one that gives what the reader got."""
     x = image.permute(0, 2, 3, 1)
     for sentence, slip in [*_slips_after_the_norm(tail, x), *_slips_in_the_norm(tail, x)]:
-        if not _differ(output, slip.permute(0, 3, 1, 2)):
+        if not _differ(output, slip.permute(0, 3, 1, 2), CLOSE_IN_FLOAT32):
             return sentence
     return (
         "The outputs differ. Compare step by step: your normed image with "
@@ -326,8 +377,8 @@ register(
     Exercise(
         id="01.4",
         goal="Write tail_as_convs(tail): an nn.Module that maps images (B, C, H, W) as the given "
-        "ConvNeXtTail does, channels first throughout. No nn.Linear: two 1x1 nn.Conv2d. The "
-        "tail has tail.norm, tail.pwconv1, a GELU, tail.pwconv2 and tail.gamma.",
+        "ConvNeXtTail does, with two 1x1 nn.Conv2d and no nn.Linear. The tail has tail.norm, "
+        "tail.pwconv1, a GELU, tail.pwconv2 and tail.gamma.",
         difficulty=3,
         minutes=15,
         hints=(

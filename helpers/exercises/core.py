@@ -196,7 +196,7 @@ def check(id: str, answer: Any) -> Feedback:
         )
     except Wrong as error:
         return Feedback(id, Status.WRONG, str(error))
-    except Exception as error:  # the reader's code may raise anything; the reply names it
+    except (Exception, SystemExit) as error:  # whatever the reader's code raises is named
         return Feedback(id, Status.WRONG, _describe(error))
 
 
@@ -206,15 +206,17 @@ def call(answer: Callable[..., Any], *arguments: Any) -> Any:
     Raises
     ------
     Wrong
-        If the answer cannot be called.
+        If the answer cannot be called, or returns nothing.
     NotAttempted
-        If it returns ``...`` or ``None``.
+        If it still returns the stub's ``...``.
     """
     if not callable(answer):
         raise Wrong(f"Expected a function, got {type(answer).__name__}.")
     result = answer(*arguments)
-    if is_stub(result):
+    if result is Ellipsis:
         raise NotAttempted
+    if result is None:
+        raise Wrong("Your function returned None: is a return missing?")
     return result
 
 
@@ -229,7 +231,7 @@ def _find(id: str) -> Exercise:
     return EXERCISES[id]
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """Say which line of the reader's code raised what. Frames of this package are left out."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [f for f in frames if "/helpers/" not in f.filename.replace("\\", "/")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from helpers.figures.blocks import two_blocks
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
 from helpers.figures.grids import image_grid, outline, panels
 from helpers.figures.picture import Picture, show
@@ -17,5 +18,6 @@ __all__ = [
     "outline",
     "panels",
     "show",
+    "two_blocks",
     "write_frame",
 ]

@@ -28,7 +28,7 @@ def kernel_reach(
     kernel : array_like, shape (k, k), k odd
         The weights from that channel to one output channel.
     difference : array_like, shape (H, W)
-        The convolution's output minus that of the Linear with the kernel's centre as its weight.
+        The convolution's output minus that of a Linear applied at every pixel.
     pixel : (row, column), optional
         The output pixel whose window is outlined; the centre by default.
     limit : float, optional
