@@ -62,7 +62,8 @@ test: $(STAMP)  ## everything that can fail
 	$(PY) -m book book
 	$(PY) -m book slides
 	$(PY) -m book student
-	$(COMPARABLE) $(PY) -m pytest -n 2 --dist loadfile $(TEST_FLAGS) tests
+	$(COMPARABLE) $(PY) -m pytest -n 2 --dist loadfile $(TEST_FLAGS) \
+	  --doctest-modules helpers book/lock.py book/pages.py tests
 
 book: $(STAMP)  ## the static book, in _build/book/index.html
 	@$(PY) -m book book
