@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import re
+
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
@@ -11,6 +14,13 @@ from book.execute import executed, frames_of
 from book.files import copy_exactly, write_if_changed
 
 _HIGHLIGHTING = "a11y-high-contrast-light"
+
+# On a page an answer is folded; on a slide it is a fragment, and the next step shows it. A block
+# with another fold inside it is left as it is.
+_ANSWER = re.compile(
+    r"<details>\s*<summary>\s*Show the answer\s*</summary>((?:(?!<details).)*?)</details>",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 def build_slides() -> None:
@@ -22,14 +32,8 @@ def build_slides() -> None:
         If a notebook does not run.
     """
     notebooks = executed()
-    exporter = HTMLExporter(
-        template_name="deck",
-        extra_template_basedirs=[str(paths.TEMPLATES)],
-        exclude_anchor_links=True,
-    )
     for name, notebook in notebooks.items():
-        resources = {"deck": {"title": title_of(notebook) or name}}
-        html, _ = exporter.from_notebook_node(notebook, resources=resources)
+        html = as_html(notebook, title_of(notebook) or name)
         write_if_changed(paths.SLIDES / f"{name}.html", html)
     for path in paths.SLIDES.glob("*.html"):
         if path.stem not in notebooks:
@@ -37,6 +41,64 @@ def build_slides() -> None:
     copy_exactly(frames_of(notebooks.values()), paths.SLIDES / "frames")
     _write_assets()
     print(f"{len(notebooks)} decks in {paths.SLIDES.relative_to(paths.ROOT)}/")
+
+
+def as_html(notebook: NotebookNode, title: str) -> str:
+    """Make the deck of an executed notebook.
+
+    Parameters
+    ----------
+    notebook
+        The executed notebook; it is left as it is.
+    title
+        What stands on the browser's tab.
+
+    Returns
+    -------
+    str
+        The page; it finds its scripts and styles in the folder ``assets`` beside it.
+    """
+    exporter = HTMLExporter(
+        template_name="deck",
+        extra_template_basedirs=[str(paths.TEMPLATES)],
+        exclude_anchor_links=True,
+    )
+    resources = {"deck": {"title": title}}
+    html, _ = exporter.from_notebook_node(with_open_answers(notebook), resources=resources)
+    return html
+
+
+def with_open_answers(notebook: NotebookNode) -> NotebookNode:
+    """Open the folded answers of a notebook, for the deck.
+
+    Parameters
+    ----------
+    notebook
+        A notebook; it is left as it is.
+
+    Returns
+    -------
+    NotebookNode
+        A copy in which the Markdown cells hold the answers without their fold.
+    """
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = open_answers(cell.source)
+    return notebook
+
+
+def open_answers(markdown: str) -> str:
+    """Take the fold "Show the answer" off; solutions and hints stay folded.
+
+    Examples
+    --------
+    >>> open_answers("<details><summary>Show the answer</summary> It is (b). </details>")
+    'It is (b).'
+    >>> open_answers("<details><summary>Solution 01.1</summary>")
+    '<details><summary>Solution 01.1</summary>'
+    """
+    return _ANSWER.sub(lambda match: match[1].strip(), markdown)
 
 
 def title_of(notebook: NotebookNode) -> str:

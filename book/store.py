@@ -185,23 +185,35 @@ def read_pair(path: Path) -> NotebookNode:
 
 
 def student_edition() -> None:
-    """Write the notebooks without the cells that are tagged ``solution``."""
+    """Write the notebooks without their solutions and without the teacher's notes."""
     paths.STUDENT.mkdir(parents=True, exist_ok=True)
     wanted = {path.name for path in paths.notebooks()}
     for old in paths.STUDENT.glob("*.ipynb"):
         if old.name not in wanted:
             old.unlink()
     for path in paths.notebooks():
-        notebook = without_solutions(nbformat.read(path, as_version=4))
+        notebook = for_students(nbformat.read(path, as_version=4))
         write_if_changed(paths.STUDENT / path.name, nbformat.writes(notebook) + "\n")
-    print(f"{len(wanted)} notebooks without solutions in {paths.STUDENT.relative_to(paths.ROOT)}/")
+    print(f"{len(wanted)} notebooks for students in {paths.STUDENT.relative_to(paths.ROOT)}/")
 
 
-def without_solutions(notebook: NotebookNode) -> NotebookNode:
-    """Drop, in place, exactly the Markdown cells that are tagged ``solution``."""
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type != "markdown" or SOLUTION not in cell.metadata.get("tags", [])
-    ]
+def for_students(notebook: NotebookNode) -> NotebookNode:
+    """Drop, in place, the Markdown cells tagged ``solution`` and the cells of slide type ``notes``.
+
+    Parameters
+    ----------
+    notebook
+        A notebook of format 4.
+
+    Returns
+    -------
+    NotebookNode
+        The same notebook; all its other cells are as they were.
+    """
+    notebook.cells = [cell for cell in notebook.cells if not _for_teachers(cell)]
     return notebook
+
+
+def _for_teachers(cell: NotebookNode) -> bool:
+    solution = cell.cell_type == "markdown" and SOLUTION in cell.metadata.get("tags", [])
+    return solution or cell.metadata.get("slideshow", {}).get("slide_type") == "notes"

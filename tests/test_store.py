@@ -105,10 +105,11 @@ def test_a_cell_that_the_twin_cannot_hold_is_refused():
         store.as_twin(store.normalise(bad))
 
 
-def test_the_student_edition_drops_exactly_the_solutions(notebook):
-    before = copy.deepcopy(notebook.cells)
-    kept = store.without_solutions(notebook).cells
-    assert kept == [before[0], before[1]]
+def test_the_student_edition_drops_exactly_solutions_and_notes(notebook):
+    for_the_teacher = {"slideshow": {"slide_type": "notes"}}
+    others = copy.deepcopy(notebook.cells[:2])
+    notebook.cells.insert(1, new_markdown_cell("**For the teacher.**", metadata=for_the_teacher))
+    assert store.for_students(notebook).cells == others
 
 
 def test_sync_makes_the_missing_twin_and_the_missing_notebook(notebook, project):
