@@ -15,11 +15,12 @@ from book.files import copy_exactly, write_if_changed
 
 _HIGHLIGHTING = "a11y-high-contrast-light"
 
-# On a page an answer is folded; on a slide it is a fragment, and the next step shows it. What is for
-# the teacher is folded in the notebook, and stands open in the speaker's window. A block with
+# On a page an answer is folded; on a slide it is a fragment, and the next step shows it. What is
+# for the teacher is folded in the notebook, and stands open in the speaker's window. A block with
 # another fold inside it is left as it is.
 _ANSWER = re.compile(
-    r"<details>\s*<summary>\s*(?:Show the answer|For the teacher)\s*</summary>((?:(?!<details).)*?)</details>",
+    r"<details>\s*<summary>\s*(?:Show the answer|For the teacher)\s*</summary>"
+    r"((?:(?!<details).)*?)</details>",
     re.DOTALL | re.IGNORECASE,
 )
 
