@@ -101,6 +101,8 @@ async function start() {
   const roots = [...document.querySelectorAll(".ob-explorer[data-module]")];
   const results = await Promise.allSettled(roots.map(mount));
   for (const { status, reason } of results) if (status === "rejected") console.error(reason);
+  // For a page that measures what stands on it.
+  document.dispatchEvent(new Event("ob:ready"));
   if (!shares) return;
   readAddress();
   window.addEventListener("hashchange", readAddress);
