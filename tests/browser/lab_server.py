@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +65,7 @@ def copy_of_the_repository(folder: Path) -> Path:
 
 
 @contextmanager
-def serving(command: str, folder: Path) -> Iterator[Server]:
+def serving(command: str, folder: Path, *, make: Sequence[str] = ()) -> Iterator[Server]:
     """Run ``python -m book lab`` or ``edit`` in a copy of the repository, until the end.
 
     Parameters
@@ -73,6 +75,8 @@ def serving(command: str, folder: Path) -> Iterator[Server]:
     folder
         A copy of the repository; beside it a folder is made for JupyterLab's own settings, so that
         those of the user are neither read nor changed.
+    make
+        How make is called, where it should start JupyterLab: ``["make", "PYTHON=python3.12"]``.
     """
     port, token = _free_port(), secrets.token_hex(16)
     own = folder.parent / f"{folder.name}-jupyter"
@@ -93,8 +97,12 @@ def serving(command: str, folder: Path) -> Iterator[Server]:
     log = folder.parent / f"{folder.name}-{command}.log"
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "book", command, *flags],
+            [*make, command, f"LAB_FLAGS={' '.join(flags)}"]
+            if make
+            else [sys.executable, "-m", "book", command, *flags],
             cwd=folder,
+            # A group of its own, which is ended as a whole: make has a child.
+            start_new_session=True,
             env={**os.environ, **variables, "IPYTHONDIR": str(own / "ipython")},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -103,12 +111,18 @@ def serving(command: str, folder: Path) -> Iterator[Server]:
             _wait_until_ready(process, f"http://127.0.0.1:{port}/api/status", token, log)
             yield Server(f"127.0.0.1:{port}", token, folder)
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the server and what belongs to it to stop; it takes its kernels with it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _free_port() -> int:
