@@ -81,7 +81,7 @@ sync: $(STAMP)  ## bring each notebook and its Markdown twin together
 	@$(PY) -m book sync
 
 bench: $(STAMP)  ## measure the book against its budgets
-	@$(PY) tests/bench.py
+	@$(PY) -m tests.bench
 
 lock: $(STAMP)  ## choose new exact versions for requirements.txt
 	@$(PY) -m book lock
