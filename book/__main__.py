@@ -66,8 +66,10 @@ def main() -> int:
 
             student_edition()
         case "refresh":
+            from book import pictures
             from book.store import refresh
 
+            pictures.store()
             refresh(arguments.only)
         case "sync":
             from book.store import sync
