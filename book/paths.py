@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 NOTEBOOKS = ROOT / "notebooks"
 HELPERS = ROOT / "helpers"
+TESTS = ROOT / "tests"
 LOCK = ROOT / "requirements.txt"
 README = ROOT / "README.md"
 WORKING_COPIES = ROOT / "my"
@@ -49,3 +50,8 @@ def notebooks(only: str = "") -> list[Path]:
             f"No notebook in notebooks/ has a name that begins with {only!r}. There are: {names}."
         )
     return found
+
+
+def helper_notebooks() -> list[Path]:
+    """List the notebooks that test the helpers; they have no twin and no page."""
+    return sorted(TESTS.glob("test_*.ipynb"))

@@ -1,4 +1,4 @@
-"""The pictures that README.md shows: drawn by the book's own code, stored beside the static files."""
+"""The pictures of README.md: drawn by the book's own code, stored beside the static files."""
 
 from __future__ import annotations
 

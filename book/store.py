@@ -130,22 +130,28 @@ def write_pair(path: Path, notebook: NotebookNode) -> bool:
 
 
 def refresh(only: str = "") -> None:
-    """Run the notebooks and store them with their outputs.
+    """Run the notebooks and store them with their outputs; those that test the helpers as well.
 
     Parameters
     ----------
     only
-        The beginning of a file name, such as ``"01"``; all notebooks where it is empty.
+        The beginning of a file name, such as ``"01"`` or ``"test_mixing"``; all notebooks where it
+        is empty.
     """
     sync()
-    found = paths.notebooks(only)
+    tests = [path for path in paths.helper_notebooks() if path.name.startswith(only)]
+    found = [*(paths.notebooks(only) if not (only and tests) else []), *tests]
     loaded = [normalise(nbformat.read(path, as_version=4)) for path in found]
     for path, notebook in zip(
         found,
         run_all((notebook, path.name) for notebook, path in zip(loaded, found, strict=True)),
         strict=True,
     ):
-        changed = write_pair(path, with_stable_ids(normalise(notebook)))
+        stored = with_stable_ids(normalise(notebook))
+        if path in tests:
+            changed = write_if_changed(path, nbformat.writes(stored) + "\n")
+        else:
+            changed = write_pair(path, stored)
         print(f"{path.name}: {'stored anew' if changed else 'nothing changed'}")
 
 
