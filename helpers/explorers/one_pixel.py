@@ -220,11 +220,11 @@ class OnePixel(LinkedFigure):
         """Say what the selection shows, with its numbers."""
         line, column = divmod(self.value["pixel"], self._image.shape[2])
         terms = " + ".join(f"{_text(a)} · {_bracket(b)}" for a, b in zip(x, w, strict=True))
+        outputs = self._image[0].size * self.value["c_out"]
         return (
             f"Pixel {self.value['pixel']} (row {line}, column {column}) is row {row} of X. Its "
-            f"output channel {self.value['channel']} is {terms} = {_text(y)}, whether the 1 × 1 "
-            "window slides over the image or X is multiplied by W: the two differ by less than "
-            "1e-12 everywhere."
+            f"output channel {self.value['channel']} is {terms} = {_text(y)}. The sliding 1 × 1 "
+            f"window and the product X W give the same {outputs} numbers, to rounding error."
         )
 
 

@@ -38,7 +38,7 @@ const QUIET = 300;
 
 /** Pictures from a kernel: one request at a time, the state in view before the others. */
 function liveFrames(model, { onFrame, onError, current, visible }) {
-  const ratio = obLecture() ? 2 : window.devicePixelRatio || 1;
+  const ratio = obLecture() || obSlide() ? 2 : window.devicePixelRatio || 1;
   const scale = Math.min(2, Math.max(1, Math.ceil(ratio * 2) / 2));
   const count = model.get("states").length;
   const asked = new Set();

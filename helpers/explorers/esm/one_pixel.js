@@ -44,7 +44,8 @@ export function shuffled(count, seed) {
 }
 
 const text = (value) => String(Number(value.toFixed(2)) + 0).replace("-", "\u2212");
-const size = (value) => (value ? value.toPrecision(2).replace("-", "\u2212") : "0");
+// Sums of small numbers in another order differ by about 1e-15; the digits are the machine's.
+const ROUNDING = 1e-9;
 const bracket = (value) => (value < 0 ? `(${text(value)})` : text(value));
 
 /** Shade a cell by its value: as in a picture what is an image, in the signed colours what is not. */
@@ -154,13 +155,20 @@ function render({ model, el }) {
   const image = model.get("image");
   const [height, width] = [image[0].length, image[0][0].length];
   const count = height * width;
-  const { card, controls, body, say } = obCard(model, "one_pixel");
+  const { card, controls, body, readout, say } = obCard(model, "one_pixel");
   const flow = obMake("div", { className: "op-flow" });
   const formula = obMake("p", { className: "op-formula" });
   const listing = obFocusable(obMake("pre", { tabIndex: 0, "aria-label": "PyTorch code for this state" }));
-  const panel = obMake("details", { className: "op-code", open: !obLecture() });
+  const panel = obMake("details", { className: "op-code", open: !obLecture() && !obSlide() });
   panel.append(obFocusable(obMake("summary", { textContent: "PyTorch" })), listing);
-  body.append(flow, formula, panel);
+  const how = obMake("p", {
+    className: "op-how",
+    textContent: "Point at a number to follow it. Click or tap to pin it, move on with the arrow keys. " +
+      "The weights can be changed.",
+  });
+  // What is said about the selection stands beside the matrices where there is room.
+  const words = obMake("div", { className: "op-words" }, formula, readout, panel);
+  body.append(how, obMake("div", { className: "op-views" }, flow, words));
 
   let views = null;
   let result = null;
@@ -214,28 +222,35 @@ function render({ model, el }) {
     card.dataset.channel = channel;
 
     const [token, w, y] = [result.tokens[row], weight[channel], result.rows[row][channel]];
-    const terms = token.flatMap((value, c) => [
-      c ? " + " : "",
-      obMake("span", { className: "op-of-x", textContent: text(value) }),
-      " \u00b7 ",
-      obMake("span", { className: "op-of-w", textContent: bracket(w[c]) }),
-    ]);
+    const terms = token.map((value, c) =>
+      obMake("span", { className: "op-term" },
+        c ? " + " : "",
+        obMake("span", { className: "op-of-x", textContent: text(value) }),
+        " \u00b7 ",
+        obMake("span", { className: "op-of-w", textContent: bracket(w[c]) }),
+      ),
+    );
     formula.replaceChildren(
       obMake("span", { className: "op-name", textContent: `y = x \u00b7 w   ` }),
-      `Y[${row}, ${channel}] = `, ...terms, " = ",
-      obMake("strong", { textContent: text(y) }),
+      obMake("span", { className: "op-term", textContent: `Y[${row}, ${channel}] = ` }), ...terms,
+      obMake("span", { className: "op-term" }, " = ", obMake("strong", { textContent: text(y) })),
     );
     const isShuffled = order.some((n, at) => n !== at);
     listing.textContent = code({ cIn, cOut, weight, height, width, row, channel, y, isShuffled });
     const sum = token.map((value, c) => `${text(value)} \u00b7 ${bracket(w[c])}`).join(" + ");
     const place = `row ${Math.floor(pixel / width)}, column ${pixel % width}`;
+    const moved = obSlide()
+      ? `Shuffled: no value changed. Pixel ${pixel} is now row ${row} of X. `
+      : `Shuffled: rows changed places, in X and Y alike, and no value changed. ` +
+        `Pixel ${pixel} (once ${place}) is now row ${row} of X. `;
     say(
-      (isShuffled
-        ? `Shuffled: the ${count} rows of X and of Y changed places together, and no value changed. ` +
-          `Pixel ${pixel} (once ${place}) is now row ${row} of X. `
-        : `Pixel ${pixel} (${place}) is row ${row} of X. `) +
-        `Its output channel ${channel} is ${sum} = ${text(y)}. Sliding the 1 \u00d7 1 window over the image and ` +
-        `multiplying X by W differ by at most ${size(result.difference)} over all ${count * cOut} outputs.`,
+      (isShuffled ? moved : `Pixel ${pixel} (${place}) is row ${row} of X. `) +
+        // On a slide the formula stands beside this in large letters.
+        `Its output channel ${channel} is ${obSlide() ? "" : `${sum} = `}${text(y)}. ` +
+        `The sliding 1 \u00d7 1 window and the product X W ` +
+        (result.difference < ROUNDING
+          ? `give the same ${count * cOut} numbers, to rounding error.`
+          : "differ by more than rounding error."),
     );
   };
 
@@ -243,6 +258,7 @@ function render({ model, el }) {
   const showNumbers = () => {
     const { cIn, cOut, weight, x, order } = used();
     result = compute({ x, weight, order });
+    const isShuffled = order.some((n, at) => n !== at);
     const limit = Math.max(...result.rows.flat().map(Math.abs));
     const brightest = Math.max(...x.flat(2).map(Math.abs));
     const put = (cell, value, signed) => {
@@ -263,15 +279,16 @@ function render({ model, el }) {
         put(views.y.cells[row][o], result.rows[row][o], true);
         put(views.outputs[o].cells[i][j], result.image[o][i][j], true);
       }
-      for (const { headers } of [views.x, views.y]) {
-        if (headers[row].textContent !== String(pixel)) headers[row].textContent = pixel;
-      }
+      // A row is counted as the formula counts it; a pixel that came from elsewhere says so.
+      const from = isShuffled ? `${pixel} \u2192 ${row}` : String(row);
+      if (views.x.headers[row].textContent !== from) views.x.headers[row].textContent = from;
     });
     const all = model.get("weight");
     views.w.inputs.forEach((line, c) =>
       line.forEach((input, o) => {
         // What the reader is typing is left alone, "-" and "0." included.
         if (document.activeElement !== input && Number(input.value || NaN) !== all[o][c]) input.value = all[o][c];
+        input.placeholder = all[o][c];
       }),
     );
   };
@@ -295,13 +312,19 @@ function render({ model, el }) {
         }));
         input.addEventListener("input", () => {
           const typed = Number(input.value);
-          if (input.value === "" || !Number.isFinite(typed) || Math.abs(typed) > 99) return;
+          const wrong = input.value === "" || !Number.isFinite(typed) || Math.abs(typed) > 99;
+          // Until there is a number the old one counts; it stands in the field, pale, and comes back.
+          input.setAttribute("aria-invalid", String(wrong));
+          if (wrong) return;
           const weight = model.get("weight").map((row) => [...row]);
           weight[o][c] = typed;
           model.set("weight", weight);
           model.save_changes();
         });
-        input.addEventListener("blur", () => (input.value = model.get("weight")[o][c]));
+        input.addEventListener("blur", () => {
+          input.value = model.get("weight")[o][c];
+          input.removeAttribute("aria-invalid");
+        });
         cell.removeAttribute("role");
         cell.removeAttribute("tabindex");
         delete cell.obPlace;
@@ -323,7 +346,10 @@ function render({ model, el }) {
     const head = Array.from({ length: columns }, (_, c) => String(c));
     const view = numberTable({ className, head, rowHead: true, rows: count, columns });
     view.cells.forEach((line, row) => line.forEach((cell, c) => link(cell, () => read(row, c))));
-    view.headers.forEach((header, row) => link(header, () => ({ pixel: pixelAt(row) })));
+    view.headers.forEach((header, row) => {
+      header.textContent = row;
+      link(header, () => ({ pixel: pixelAt(row) }));
+    });
     return view;
   };
   const stage = (place, name, ...content) =>
@@ -348,7 +374,8 @@ function render({ model, el }) {
       operator("a", "\u2192"), stage("x", "Tokens", views.x.table),
       operator("b", "\u00d7"), stage("w", "Weights", views.w.table),
       operator("c", "="), stage("y", "Outputs", views.y.table),
-      operator("d", "\u2192"), stage("output", "Output image", planes(views.outputs)),
+      obMake("div", { className: "op-result" },
+        operator("d", "\u2192"), stage("output", "Output image", planes(views.outputs))),
     );
   };
   let shown = "";
@@ -358,6 +385,7 @@ function render({ model, el }) {
     shown = `${cIn} ${cOut}`;
     views.planes.forEach(({ table }, c) => hide(table, c >= cIn));
     views.outputs.forEach(({ table }, o) => hide(table, o >= cOut));
+    flow.classList.toggle("op-many", cOut > 2);
     const name = (letter, className = "") => obMake("b", { className, textContent: letter });
     views.x.fit(count, cIn, [name("X"), ` ${count} \u00d7 ${cIn}`], `X, ${count} by ${cIn}: one row for each pixel`);
     views.w.fit(cIn, cOut, [name("W", "op-of-w"), ` ${cIn} \u00d7 ${cOut}`], `W, ${cIn} by ${cOut}: the weights, which can be edited`);

@@ -35,13 +35,22 @@ function obButton(text, name, onClick, className = "ob-button") {
   return button;
 }
 
-/** In front of a class: on slides, or where the address or the page says so. */
+/** On a slide: little room, and a class that reads it from the back. */
+function obSlide() {
+  return document.querySelector(".reveal") !== null;
+}
+
+/** In front of a class: where the address or the page says so. */
 function obLecture() {
   return (
-    document.querySelector(".reveal") !== null ||
     new URLSearchParams(location.search).has("lecture") ||
     document.body.classList.contains("ob-lecture")
   );
+}
+
+/** Whether a key types into what has the focus. */
+function obTypes(element) {
+  return element.matches("textarea, input:not([type=range], [type=radio])");
 }
 
 /** The card that every explorer stands in: title, controls, body, readout, alert. */
@@ -60,9 +69,12 @@ function obCard(model, kind) {
   if (model.get("description")) card.append(description);
   card.append(controls, body, readout, alert);
   card.classList.toggle("ob-lecture", obLecture());
-  // Arrow keys and space belong to the control that has the focus, not to the slides around it.
+  card.classList.toggle("ob-slide", obSlide());
+  // Arrow keys and space belong to the control that has the focus, not to the slides around it;
+  // letters belong to the slides (speaker notes, full screen) unless they are typed.
   card.addEventListener("keydown", (event) => {
-    if (!["Escape", "Tab"].includes(event.key)) event.stopPropagation();
+    const letter = obSlide() && /^[a-z]$/i.test(event.key) && !obTypes(event.target);
+    if (!letter && !["Escape", "Tab"].includes(event.key)) event.stopPropagation();
   });
   const say = (sentence) => {
     if (readout.textContent !== sentence) readout.textContent = sentence;
