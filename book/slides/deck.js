@@ -18,6 +18,7 @@ const formulas = new Promise((done) => {
 });
 const explorers = new Promise((done) => document.addEventListener("ob:ready", done));
 
+/** The slides themselves, without the groups they stand in. */
 const slides = () => [...document.querySelectorAll(".slides section:not(.stack)")];
 const inExplorer = (element) => Boolean(element?.closest?.(".ob-explorer, .ob-card"));
 const isField = (element) =>
@@ -219,7 +220,10 @@ Reveal.on("ready", arrive);
 Reveal.on("slidechanged", arrive);
 for (const name of ["overviewshown", "overviewhidden"]) Reveal.on(name, shut);
 Reveal.on("fragmentshown", ({ fragment }) => {
+  const slide = Reveal.getCurrentSlide();
   fragment.scrollIntoView({ block: "nearest" });
+  // Less than a line that is left to see comes into view as well.
+  if (below(slide) < 40) slide.scrollTop = slide.scrollHeight;
   mark();
 });
 Reveal.on("fragmenthidden", mark);
