@@ -11,10 +11,11 @@ The way from one block to the other, one change at a time, is in `helpers.morph`
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helpers.equivalence import fold_scale, pointwise_from_linear
+from helpers.kernels import check_heads, odd_pair
+from helpers.mixers import MultiHeadAttention, dynamic_conv_from_attention, sliding_from_global
 
 
 class ConvNeXtTail(nn.Module):
@@ -105,6 +106,20 @@ class LayerNormChannelsFirst(nn.Module):
         x = centred / torch.sqrt(variance + self.eps)
         return self.weight[:, None, None] * x + self.bias[:, None, None]
 
+    @classmethod
+    def from_layer_norm(cls, norm: nn.LayerNorm) -> LayerNormChannelsFirst:
+        """Copy the weights of an `nn.LayerNorm` over the channels.
+
+        Examples
+        --------
+        >>> LayerNormChannelsFirst.from_layer_norm(nn.LayerNorm(8)).eps
+        1e-05
+        """
+        (channels,) = norm.normalized_shape
+        built = cls(channels, norm.eps).to(norm.weight)
+        built.load_state_dict(norm.state_dict())
+        return built
+
 
 class ConvNeXtBlock(ConvNeXtTail):
     """The ConvNeXt block: depthwise convolution, then the tail, with one skip around both.
@@ -157,7 +172,7 @@ class ConvNeXtBlock(ConvNeXtTail):
         order: str = "channels_last",
     ) -> None:
         super().__init__(channels, expansion, layer_scale)
-        require_odd(kernel_size)
+        odd_pair(kernel_size)
         if order not in self.ORDERS:
             raise ValueError(f"order={order!r}: expected 'channels_last' or 'channels_first'.")
         self.order = order
@@ -165,7 +180,7 @@ class ConvNeXtBlock(ConvNeXtTail):
             channels, channels, kernel_size, padding=kernel_size // 2, groups=channels
         )
         if order == "channels_first":
-            self.norm = LayerNormChannelsFirst(channels)
+            self.norm = LayerNormChannelsFirst.from_layer_norm(self.norm)
             self.pwconv1 = pointwise_from_linear(self.pwconv1)
             self.pwconv2 = pointwise_from_linear(self.pwconv2)
         self.register_load_state_dict_pre_hook(_reshape_pointwise)
@@ -351,7 +366,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, channels: int, heads: int, expansion: int = 4, eps: float = 1e-6) -> None:
         super().__init__()
         _require_positive(channels=channels, heads=heads, expansion=expansion)
-        require_heads(channels, heads)
+        check_heads(channels, heads)
         self.norm1 = nn.LayerNorm(channels, eps=eps)
         self.self_attn = nn.MultiheadAttention(channels, heads, batch_first=True)
         self.norm2 = nn.LayerNorm(channels, eps=eps)
@@ -375,7 +390,7 @@ class TransformerBlock(nn.Module):
 
 
 class DynamicConvBlock(nn.Module):
-    """The Transformer block as convolutions on an image; one filter for each pixel and head.
+    """A Transformer block as convolutions on an image, with a filter for each pixel and head.
 
     ``[LayerNorm, 1x1, dynamic depthwise conv, 1x1, +] [LayerNorm, 1x1, GELU, 1x1, +]``. The filter
     at a pixel is computed from the input: the pixel's query times the key at each offset, softmax
@@ -385,23 +400,22 @@ class DynamicConvBlock(nn.Module):
 
     Parameters
     ----------
-    channels, heads, expansion, eps
-        As in `TransformerBlock`.
+    block
+        The Transformer block. Weights are copied.
+    grid
+        The image size ``(H, W)`` that it is for.
     kernel_size
         Of the dynamic depthwise convolution; odd. ``None`` reaches the whole image.
 
-    Raises
-    ------
-    ValueError
-        If a size is below 1, `heads` does not divide `channels`, or `kernel_size` is even.
-
     Examples
     --------
-    >>> block = DynamicConvBlock(8, heads=2)
-    >>> image = torch.randn(1, 8, 4, 5)
-    >>> block(image).shape
-    torch.Size([1, 8, 4, 5])
-    >>> block.kernel(block.norm1(image)).shape
+    >>> block, image = TransformerBlock(8, heads=2), torch.randn(1, 8, 4, 5)
+    >>> convolutions = DynamicConvBlock(block, grid=(4, 5))
+    >>> tokens = image.flatten(2).transpose(1, 2)
+    >>> out = convolutions(image).flatten(2).transpose(1, 2)
+    >>> torch.allclose(out, block(tokens), atol=1e-5)
+    True
+    >>> convolutions.kernels(image).shape
     torch.Size([1, 2, 7, 9, 4, 5])
 
     Notes
@@ -411,42 +425,26 @@ class DynamicConvBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        channels: int,
-        heads: int,
-        expansion: int = 4,
-        kernel_size: int | None = None,
-        eps: float = 1e-6,
+        self, block: TransformerBlock, grid: tuple[int, int], kernel_size: int | None = None
     ) -> None:
         super().__init__()
-        _require_positive(channels=channels, heads=heads, expansion=expansion)
-        require_heads(channels, heads)
+        attention = sliding_from_global(MultiHeadAttention.from_torch(block.self_attn), grid)
         if kernel_size is not None:
-            require_odd(kernel_size)
-        self.heads, self.kernel_size = heads, kernel_size
-        self.norm1 = LayerNormChannelsFirst(channels, eps)
-        self.query, self.key, self.value, self.out = (
-            nn.Conv2d(channels, channels, 1) for _ in range(4)
-        )
-        self.norm2 = LayerNormChannelsFirst(channels, eps)
-        self.pwconv1 = nn.Conv2d(channels, expansion * channels, 1)
+            attention.kernel_size = odd_pair(kernel_size)
+        self.norm1 = LayerNormChannelsFirst.from_layer_norm(block.norm1)
+        self.mixer = dynamic_conv_from_attention(attention)
+        self.norm2 = LayerNormChannelsFirst.from_layer_norm(block.norm2)
+        self.pwconv1 = pointwise_from_linear(block.linear1)
         self.act = nn.GELU()
-        self.pwconv2 = nn.Conv2d(expansion * channels, channels, 1)
+        self.pwconv2 = pointwise_from_linear(block.linear2)
 
     def forward(self, image: Tensor) -> Tensor:
         """Apply the block to ``(B, C, H, W)``; gives the same shape."""
-        image = image + self.attention(self.norm1(image))
+        image = image + self.mixer(self.norm1(image))
         return image + self.pwconv2(self.act(self.pwconv1(self.norm2(image))))
 
-    def attention(self, image: Tensor) -> Tensor:
-        """Apply ``1x1, dynamic depthwise conv, 1x1`` alone, without norm and skip."""
-        kernel = self.kernel(image).flatten(4).flatten(2, 3)  # (B, heads, taps, N)
-        value = self._neighbours(self.value(image))
-        mixed = torch.einsum("bhtn,bhdtn->bhdn", kernel, value)
-        return self.out(mixed.reshape(image.shape))
-
-    def kernel(self, image: Tensor) -> Tensor:
-        """Compute the filters from the normalised image.
+    def kernels(self, image: Tensor) -> Tensor:
+        """Compute the filters at this image.
 
         Returns
         -------
@@ -454,102 +452,7 @@ class DynamicConvBlock(nn.Module):
             ``(B, heads, kernel height, kernel width, H, W)``: one filter for each pixel and head.
             Taps outside the image are 0, all others positive; they sum to 1.
         """
-        query = self.query(image).flatten(2).unflatten(1, (self.heads, -1))  # (B, heads, d, N)
-        key = self._neighbours(self.key(image))
-        inside = self._neighbours(torch.ones_like(image[:1, : self.heads])) > 0
-        scores = torch.einsum("bhdn,bhdtn->bhtn", query, key) / query.shape[2] ** 0.5
-        weights = scores.masked_fill(~inside[:, :, 0], -torch.inf).softmax(2)
-        return weights.unflatten(2, self._reach(image)).unflatten(4, image.shape[2:])
-
-    def _reach(self, image: Tensor) -> tuple[int, int]:
-        height, width = image.shape[2:]
-        if self.kernel_size is None:
-            return 2 * height - 1, 2 * width - 1
-        return self.kernel_size, self.kernel_size
-
-    def _neighbours(self, image: Tensor) -> Tensor:
-        """Give what each pixel has at each offset: ``(B, heads, d, taps, N)``, zeros outside."""
-        rows, columns = self._reach(image)
-        windows = F.unfold(image, (rows, columns), padding=(rows // 2, columns // 2))
-        return windows.unflatten(1, (self.heads, image.shape[1] // self.heads, rows * columns))
-
-    @classmethod
-    def from_transformer(
-        cls, block: TransformerBlock, kernel_size: int | None = None
-    ) -> DynamicConvBlock:
-        """Build the block of convolutions with the weights of `block`.
-
-        Examples
-        --------
-        >>> block = TransformerBlock(8, heads=2)
-        >>> image = torch.randn(1, 8, 4, 5)
-        >>> tokens = image.flatten(2).transpose(1, 2)
-        >>> out = DynamicConvBlock.from_transformer(block)(image).flatten(2).transpose(1, 2)
-        >>> torch.allclose(out, block(tokens), atol=1e-5)
-        True
-        """
-        channels = block.linear1.in_features
-        built = cls(
-            channels,
-            block.self_attn.num_heads,
-            block.linear1.out_features // channels,
-            kernel_size,
-            block.norm1.eps,
-        ).to(block.linear1.weight)
-        state = {
-            name.replace("linear", "pwconv"): tensor
-            for name, tensor in block.state_dict().items()
-            if not name.startswith("self_attn")
-        }
-        state |= split_attention(block.self_attn)
-        shapes = built.state_dict()
-        built.load_state_dict({key: state[key].reshape(shapes[key].shape) for key in shapes})
-        return built
-
-
-def split_attention(attention: nn.MultiheadAttention) -> dict[str, Tensor]:
-    """Give the weights of an `nn.MultiheadAttention` as those of its four Linear layers.
-
-    Returns
-    -------
-    dict
-        ``{query,key,value,out}.{weight,bias}``: the three blocks of rows of ``in_proj_weight``, and
-        ``out_proj``.
-
-    Examples
-    --------
-    >>> list(split_attention(nn.MultiheadAttention(8, 2)))[:3]
-    ['query.weight', 'key.weight', 'value.weight']
-    """
-    names = ("query", "key", "value")
-    weights = attention.in_proj_weight.detach().chunk(3)
-    biases = attention.in_proj_bias.detach().chunk(3)
-    return {
-        **{f"{name}.weight": w for name, w in zip(names, weights, strict=True)},
-        **{f"{name}.bias": b for name, b in zip(names, biases, strict=True)},
-        "out.weight": attention.out_proj.weight.detach(),
-        "out.bias": attention.out_proj.bias.detach(),
-    }
-
-
-def require_heads(channels: int, heads: int) -> None:
-    """Raise a `ValueError` unless `heads` divides `channels`."""
-    if channels % heads:
-        divisors = [n for n in range(1, channels + 1) if channels % n == 0]
-        raise ValueError(
-            f"heads is {heads}, which does not divide the {channels} channels: every head needs "
-            f"as many. Choose one of {', '.join(map(str, divisors))}."
-        )
-
-
-def require_odd(kernel_size: int) -> None:
-    """Raise a `ValueError` unless `kernel_size` is odd and positive: only then it has a centre."""
-    _require_positive(kernel_size=kernel_size)
-    if kernel_size % 2 == 0:
-        raise ValueError(
-            f"kernel_size is {kernel_size}, expected an odd number: the filter is centred on its "
-            f"pixel. Choose {kernel_size - 1} or {kernel_size + 1}."
-        )
+        return self.mixer.dynamic.kernels(self.norm1(image))
 
 
 def _require_positive(**sizes: int) -> None:

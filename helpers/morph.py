@@ -29,13 +29,9 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers.blocks import (
-    ConvNeXtBlock,
-    TransformerBlock,
-    require_heads,
-    require_odd,
-    split_attention,
-)
+from helpers.blocks import ConvNeXtBlock, TransformerBlock
+from helpers.kernels import check_heads, odd_pair
+from helpers.mixers import MultiHeadAttention
 
 State = dict[str, Tensor]
 EXPANSION = 4
@@ -174,8 +170,8 @@ class MorphBlock(nn.Module):
 
     def __init__(self, step: Step, channels: int, kernel_size: int, heads: int) -> None:
         super().__init__()
-        require_heads(channels, heads)
-        require_odd(kernel_size)
+        check_heads(channels, heads)
+        odd_pair(kernel_size)
         self.step, self.channels = step, channels
         self.kernel_size, self.n_heads, self.d = kernel_size, heads, channels // heads
         taps, hidden = kernel_size**2, EXPANSION * channels
@@ -183,7 +179,7 @@ class MorphBlock(nn.Module):
             match part:
                 case "norm1" | "norm2":
                     self.add_module(part, nn.LayerNorm(channels, eps=1e-6))
-                case "query" | "key" | "value" | "out":
+                case "query" | "key" | "value" | "output":
                     self.add_module(part, nn.Linear(channels, channels))
                 case "linear1":
                     self.linear1 = nn.Linear(channels, hidden)
@@ -256,7 +252,7 @@ def _transformer(block: MorphBlock, x: Tensor) -> Tensor:
     y = block.norm1(x)
     q, k, v = (block.heads(f(y)) for f in (block.query, block.key, block.value))
     a = block.softmax(q @ k.mT / block.d**0.5)
-    x = x + block.out(block.merge(a @ v, x))
+    x = x + block.output(block.merge(a @ v, x))
     return x + block.linear2(gelu(block.linear1(block.norm2(x))))
 
 
@@ -264,7 +260,7 @@ def _window(block: MorphBlock, x: Tensor) -> Tensor:
     y = block.norm1(x)
     q, k, v = (block.windows(f(y)) for f in (block.query, block.key, block.value))
     a = block.softmax(q @ k.mT / block.d**0.5)
-    x = x + block.out(block.unwindow(a @ v, x))
+    x = x + block.output(block.unwindow(a @ v, x))
     return x + block.linear2(gelu(block.linear1(block.norm2(x))))
 
 
@@ -272,7 +268,7 @@ def _position(block: MorphBlock, x: Tensor) -> Tensor:
     y = block.norm1(x)
     q, k, v = (block.windows(f(y)) for f in (block.query, block.key, block.value))
     a = block.softmax(q @ k.mT / block.d**0.5 + block.table[:, block.offset])
-    x = x + block.out(block.unwindow(a @ v, x))
+    x = x + block.output(block.unwindow(a @ v, x))
     return x + block.linear2(gelu(block.linear1(block.norm2(x))))
 
 
@@ -280,7 +276,7 @@ def _position_only(block: MorphBlock, x: Tensor) -> Tensor:
     y = block.norm1(x)
     v = block.windows(block.value(y))
     a = block.softmax(block.table[:, block.offset])
-    x = x + block.out(block.unwindow(a @ v, x))
+    x = x + block.output(block.unwindow(a @ v, x))
     return x + block.linear2(gelu(block.linear1(block.norm2(x))))
 
 
@@ -288,7 +284,7 @@ def _sliding(block: MorphBlock, x: Tensor) -> Tensor:
     y = block.norm1(x)
     v = block.value(y)
     a = block.softmax(block.kernel).repeat_interleave(block.d, 0)
-    x = x + block.out(block.depthwise(v, a))
+    x = x + block.output(block.depthwise(v, a))
     return x + block.linear2(gelu(block.linear1(block.norm2(x))))
 
 
@@ -296,20 +292,20 @@ def _signed(block: MorphBlock, x: Tensor) -> Tensor:
     y = block.norm1(x)
     v = block.value(y)
     a = block.kernel.repeat_interleave(block.d, 0)
-    x = x + block.out(block.depthwise(v, a))
+    x = x + block.output(block.depthwise(v, a))
     return x + block.linear2(gelu(block.linear1(block.norm2(x))))
 
 
 def _channels(block: MorphBlock, x: Tensor) -> Tensor:
     y = block.norm1(x)
     v = block.value(y)
-    x = x + block.out(block.depthwise(v, block.kernel))
+    x = x + block.output(block.depthwise(v, block.kernel))
     return x + block.linear2(gelu(block.linear1(block.norm2(x))))
 
 
 def _no_value(block: MorphBlock, x: Tensor) -> Tensor:
     y = block.norm1(x)
-    x = x + block.out(block.depthwise(y, block.kernel))
+    x = x + block.output(block.depthwise(y, block.kernel))
     return x + block.linear2(gelu(block.linear1(block.norm2(x))))
 
 
@@ -419,27 +415,27 @@ MORPH: tuple[Step, ...] = (
         "Transformer block",
         "Attention over the whole image, then the feed-forward: a norm before each, a skip around "
         "each.",
-        ("norm1", *_SCORES, "value", "out", *_FEED_FORWARD),
+        ("norm1", *_SCORES, "value", "output", *_FEED_FORWARD),
         _transformer,
     ),
     Step(
         "A window",
         "A pixel attends to the k x k window that it falls into, and no longer to the whole image. "
         "Where a window sticks out of the image it finds zeros.",
-        ("norm1", *_SCORES, "value", "out", *_FEED_FORWARD),
+        ("norm1", *_SCORES, "value", "output", *_FEED_FORWARD),
         _window,
     ),
     Step(
         "Positions",
         "A learned table adds to each score a number for the offset between the two pixels.",
-        ("norm1", *_SCORES, "value", "out", "table", *_FEED_FORWARD),
+        ("norm1", *_SCORES, "value", "output", "table", *_FEED_FORWARD),
         _position,
         into=_zero("table"),
     ),
     Step(
         "Scores from position alone",
         "Q and K go. The table is the whole score: the weights no longer depend on the input.",
-        ("norm1", "value", "out", "table", *_FEED_FORWARD),
+        ("norm1", "value", "output", "table", *_FEED_FORWARD),
         _position_only,
         back=_zero_scores,
     ),
@@ -447,27 +443,27 @@ MORPH: tuple[Step, ...] = (
         "The window slides",
         "Each pixel has a window of its own, centred on it. All pixels then use the same k x k "
         "weights, and the table needs one number for each of them.",
-        ("norm1", "value", "out", "kernel of heads", *_FEED_FORWARD),
+        ("norm1", "value", "output", "kernel of heads", *_FEED_FORWARD),
         _sliding,
     ),
     Step(
         "No softmax",
         "The weights may be negative, and need not sum to 1.",
-        ("norm1", "value", "out", "kernel of heads", *_FEED_FORWARD),
+        ("norm1", "value", "output", "kernel of heads", *_FEED_FORWARD),
         _signed,
         into=_softmaxed,
     ),
     Step(
         "A kernel for each channel",
         "The channels of a head no longer share their kernel.",
-        ("norm1", "value", "out", "kernel of channels", *_FEED_FORWARD),
+        ("norm1", "value", "output", "kernel of channels", *_FEED_FORWARD),
         _channels,
         into=_untied,
     ),
     Step(
         "No V",
         "The channels are not mixed before the tokens are.",
-        ("norm1", "out", "kernel of channels", *_FEED_FORWARD),
+        ("norm1", "output", "kernel of channels", *_FEED_FORWARD),
         _no_value,
         back=_identity("value"),
     ),
@@ -476,7 +472,7 @@ MORPH: tuple[Step, ...] = (
         "Nor are they mixed after it.",
         ("norm1", "kernel of channels", *_FEED_FORWARD),
         _no_out,
-        back=_identity("out"),
+        back=_identity("output"),
     ),
     Step(
         "One LayerNorm",
@@ -533,7 +529,8 @@ def morph_from_transformer(block: TransformerBlock, kernel_size: int = 7) -> Mor
     _require_same(block.linear1, block.norm2)
     channels = block.linear1.in_features
     built = MORPH[0].build(channels, kernel_size, block.self_attn.num_heads)
-    state = block.state_dict() | split_attention(block.self_attn)
+    attention = MultiHeadAttention.from_torch(block.self_attn)
+    state = block.state_dict() | attention.state_dict()
     built.load_state_dict(_fill(state, built))
     return built.to(block.linear1.weight)
 

@@ -154,8 +154,8 @@ def test_transformer_block_takes_images_with_channels_last() -> None:
 @given(batch=st.integers(1, 3), h=SIZES, w=SIZES, heads=st.integers(1, 3), seed=st.integers(0, 9))
 def test_transformer_block_is_a_block_of_convolutions(batch, h, w, heads, seed) -> None:
     block = randomised(TransformerBlock(4 * heads, heads), seed)
-    convolutions = DynamicConvBlock.from_transformer(block)
-    names = {"linear1.weight": "pwconv1.weight", "self_attn.out_proj.weight": "out.weight"}
+    convolutions = DynamicConvBlock(block, (h, w))
+    names = {"linear1.weight": "pwconv1.weight", "self_attn.out_proj.weight": "mixer.output.weight"}
     assert_equivalent(
         OnPixels(block),
         convolutions,
@@ -168,8 +168,7 @@ def test_transformer_block_is_a_block_of_convolutions(batch, h, w, heads, seed) 
 def test_dynamic_kernels_are_softmax_rows_laid_out_as_filters() -> None:
     block = randomised(TransformerBlock(12, 4))
     image = noise(2, 12, 6, 6)
-    convolutions = DynamicConvBlock.from_transformer(block)
-    kernel = convolutions.kernel(convolutions.norm1(image))
+    kernel = DynamicConvBlock(block, (6, 6)).kernels(image)
     assert kernel.shape == (2, 4, 11, 11, 6, 6)
     assert torch.allclose(kernel.sum((2, 3)), torch.ones(2, 4, 6, 6).double())
     # 36 of the 121 taps reach the image, at every pixel.
@@ -184,13 +183,13 @@ def test_dynamic_kernels_are_softmax_rows_laid_out_as_filters() -> None:
 @given(h=SIZES, w=SIZES, k=ODD)
 def test_a_small_dynamic_kernel_is_local_attention(h, w, k) -> None:
     block = randomised(TransformerBlock(8, 2))
-    local = DynamicConvBlock.from_transformer(block, kernel_size=k)
+    local = DynamicConvBlock(block, (h, w), kernel_size=k).mixer
     at = torch.cartesian_prod(torch.arange(h), torch.arange(w))
     far = ((at[:, None] - at[None]).abs() > k // 2).any(-1)
     image = noise(2, 8, h, w)
     x = image.flatten(2).transpose(1, 2)
     masked, _ = block.self_attn(x, x, x, attn_mask=far, need_weights=False)
-    assert normwise_difference(local.attention(image).flatten(2).transpose(1, 2), masked) < 1e-12
+    assert normwise_difference(local(image).flatten(2).transpose(1, 2), masked) < 1e-12
 
 
 @settings(derandomize=True, deadline=None, max_examples=20)
@@ -212,16 +211,15 @@ def test_layer_norm_channels_first(batch, channels, h, w) -> None:
     ("build", "message"),
     [
         (lambda: ConvNeXtBlock(0), "channels is 0"),
-        (lambda: ConvNeXtBlock(4, kernel_size=4), "kernel_size is 4, expected an odd number"),
-        (lambda: ConvNeXtBlock(4, kernel_size=-1), "kernel_size is -1, expected at least 1"),
+        (lambda: ConvNeXtBlock(4, kernel_size=4), "kernel_size=4 is even"),
+        (lambda: ConvNeXtBlock(4, kernel_size=-1), "kernel_size=-1: expected at least 1"),
         (lambda: ConvNeXtBlock(4, order="last"), "order='last': expected 'channels_last'"),
-        (lambda: TransformerBlock(8, 3), "heads is 3, which does not divide the 8 channels"),
+        (lambda: TransformerBlock(8, 3), "heads=3 does not divide channels=8"),
         (lambda: TransformerBlock(8, 0), "heads is 0, expected at least 1"),
-        (lambda: DynamicConvBlock(8, 3), "Choose one of 1, 2, 4, 8"),
-        (lambda: DynamicConvBlock(8, 2, kernel_size=2), "Choose 1 or 3"),
+        (lambda: DynamicConvBlock(TransformerBlock(8, 2), (4, 5), 2), "kernel_size=2 is even"),
         (lambda: LayerNormChannelsFirst(0), "channels is 0"),
-        (lambda: MORPH[0].build(8, 3, 3), "heads is 3"),
-        (lambda: MORPH[-1].build(8, 4, 2), "kernel_size is 4"),
+        (lambda: MORPH[0].build(8, 3, 3), "heads=3"),
+        (lambda: MORPH[-1].build(8, 4, 2), "kernel_size=4"),
     ],
 )
 def test_bad_sizes_are_refused_by_name(build, message: str) -> None:
