@@ -251,10 +251,12 @@ def library_of(state: State) -> str:
     for library in LIBRARIES:
         if _STEM[library] in state:
             return library
+    if not state:
+        raise KeyError("the state dict is empty.")
     stems = ", ".join(f"{key!r} ({library})" for library, key in _STEM.items())
     raise KeyError(
         f"no ConvNeXt that is known: expected one of the keys {stems}; the first of the "
-        f"{len(state)} here is {next(iter(state), None)!r}."
+        f"{len(state)} here is {next(iter(state))!r}."
     )
 
 

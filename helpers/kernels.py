@@ -38,8 +38,8 @@ def odd_pair(kernel_size: int | tuple[int, int]) -> tuple[int, int]:
     >>> odd_pair(3)
     (3, 3)
     """
-    pair = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-    if len(pair) != 2 or not all(isinstance(k, int) for k in pair):
+    pair = tuple(kernel_size) if isinstance(kernel_size, tuple | list) else (kernel_size,) * 2
+    if len(pair) != 2 or any(isinstance(k, bool) or not isinstance(k, int) for k in pair):
         raise TypeError(f"kernel_size={kernel_size!r}: expected a whole number, or two of them.")
     for k in pair:
         if k < 1:

@@ -240,7 +240,7 @@ def dynamic_conv_from_attention(
     if not isinstance(attention, Attention):
         raise TypeError(
             f"attention has type {type(attention).__name__}: expected SlidingAttention, "
-            "WindowAttention or MultiHeadAttention."
+            "WindowAttention or MultiHeadAttention (from_torch makes one of nn.MultiheadAttention)."
         )
     if isinstance(attention, MultiHeadAttention):
         if grid is None:
