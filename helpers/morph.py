@@ -1,8 +1,7 @@
 """From the Transformer block to the ConvNeXt block, one change at a time.
 
 `MORPH` is the list. Text, figure and ledger read it, and nothing else says what the steps are.
-Each step is a real module on images ``(B, C, H, W)``; its code is the code that runs; its
-parameters and multiply-adds are counted on the module itself.
+Each step is a real module on images ``(B, C, H, W)``, and the code it shows is the code that runs.
 
 A step is compared with the one before it. Some change nothing but the writing; some free weights
 that were tied or fixed; some tie or fix what was free; the rest compute something else. The first
@@ -27,7 +26,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.functional import gelu
-from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.blocks import ConvNeXtBlock, TransformerBlock
 from helpers.kernels import check_heads, odd_pair
@@ -130,21 +128,37 @@ class Step:
     ) -> Cost:
         """Count parameters and multiply-adds on one image of `size` x `size`.
 
-        Multiply-adds are those of Linear layers, convolutions (their padding included) and the
-        products of attention. Norms, softmax, biases and skips are not counted.
+        Multiply-adds are those of Linear layers, convolutions and the products of attention, what
+        lies in the padding included. Norms, softmax, biases and skips are not counted. Here is the
+        formula; that it is what the block does, a test counts on the running block.
 
         Examples
         --------
         >>> MORPH[-1].cost()
-        Cost(parameters=79296, macs=245964288)
+        Cost(parameters=79296, macs=245962752)
         """
-        with torch.device("meta"):
+        with torch.device("meta"):  # the weights are counted, not used
             block = self.build(channels, kernel_size, heads)
-            image = torch.empty(1, channels, size, size)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            block(image)
-        parameters = sum(p.numel() for p in block.parameters())
-        return Cost(parameters, counter.get_total_flops() // 2)
+        linears = [m for m in block.modules() if isinstance(m, nn.Linear)]
+        pixels, across = size**2, -(-size // kernel_size)
+        queries, keys = {
+            "image": (pixels, pixels),
+            "window": ((across * kernel_size) ** 2, kernel_size**2),
+            "filter": (pixels, kernel_size**2),
+        }[self.reach]
+        products = 2 if "query" in self.parts else 1  # Q Kᵀ and A V, or A V alone
+        return Cost(
+            parameters=sum(p.numel() for p in block.parameters()),
+            macs=pixels * sum(linear.weight.numel() for linear in linears)
+            + products * queries * keys * channels,
+        )
+
+    @property
+    def reach(self) -> str:
+        """What a pixel reads: the ``"image"``, its ``"window"``, or through a ``"filter"``."""
+        if any(part.startswith("kernel") for part in self.parts):
+            return "filter"
+        return "window" if self.number else "image"
 
 
 class MorphBlock(nn.Module):
@@ -240,9 +254,10 @@ class MorphBlock(nn.Module):
 
 def _offsets(k: int) -> Tensor:
     """Give each pair of pixels of a window the number of its offset: ``(k*k, k*k)``."""
-    at = torch.cartesian_prod(torch.arange(k), torch.arange(k))
-    apart = at[None] - at[:, None] + k - 1
-    return apart[..., 0] * (2 * k - 1) + apart[..., 1]
+    # Plain numbers: tensor arithmetic on the meta device imports half of PyTorch's compiler.
+    at = [(row, column) for row in range(k) for column in range(k)]
+    wide, middle = 2 * k - 1, k - 1
+    return torch.tensor([[(r - y + middle) * wide + c - x + middle for r, c in at] for y, x in at])
 
 
 # --- the code of each step ------------------------------------------------------------------------
@@ -529,10 +544,11 @@ def morph_from_transformer(block: TransformerBlock, kernel_size: int = 7) -> Mor
     _require_same(block.linear1, block.norm2)
     channels = block.linear1.in_features
     built = MORPH[0].build(channels, kernel_size, block.self_attn.num_heads)
+    built = built.to(block.linear1.weight)  # before loading, which casts
     attention = MultiHeadAttention.from_torch(block.self_attn)
     state = block.state_dict() | attention.state_dict()
     built.load_state_dict(_fill(state, built))
-    return built.to(block.linear1.weight)
+    return built
 
 
 def morph_from_convnext(block: ConvNeXtBlock) -> MorphBlock:
@@ -553,7 +569,7 @@ def morph_from_convnext(block: ConvNeXtBlock) -> MorphBlock:
     block = _channels_last(block)
     _require_same(block.pwconv1, block.norm)
     channels, kernel_size = block.dwconv.in_channels, block.dwconv.kernel_size[0]
-    built = MORPH[-1].build(channels, kernel_size, heads=1)
+    built = MORPH[-1].build(channels, kernel_size, heads=1).to(block.pwconv1.weight)
     names = {"norm": "norm2", "pwconv1": "linear1", "pwconv2": "linear2"}
     state = {}
     for key, tensor in block.state_dict().items():
@@ -562,14 +578,15 @@ def morph_from_convnext(block: ConvNeXtBlock) -> MorphBlock:
     state["kernel"] = state.pop("dwconv.weight").flatten(1)
     state["bias"] = state.pop("dwconv.bias")
     built.load_state_dict(_fill(state, built))
-    return built.to(block.pwconv1.weight)
+    return built
 
 
 def _channels_last(block: ConvNeXtBlock) -> ConvNeXtBlock:
     expansion = block.pwconv1.weight.shape[0] // block.dwconv.in_channels
     other = ConvNeXtBlock(block.dwconv.in_channels, block.dwconv.kernel_size[0], expansion)
+    other = other.to(block.pwconv1.weight)
     other.load_state_dict(block.state_dict())
-    return other.to(block.pwconv1.weight)
+    return other
 
 
 def _require_same(widen: nn.Linear, norm: nn.LayerNorm) -> None:

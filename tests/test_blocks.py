@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import helpers.morph
 from helpers.blocks import (
@@ -20,6 +21,7 @@ from helpers.blocks import (
     LayerNormChannelsFirst,
     TransformerBlock,
 )
+from helpers.budget import convnext_block, swin_block, transformer_block
 from helpers.equivalence import OnPixels, assert_equivalent, normwise_difference
 from helpers.morph import MORPH, Kind, morph_from_convnext, morph_from_transformer
 
@@ -35,7 +37,9 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def randomised(module: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.double().parameters():
-        parameter.data.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+        # float64 noise: what passes through float32 on the way is caught.
+        values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        parameter.data.copy_(0.5 * values)
     return module
 
 
@@ -250,11 +254,25 @@ def test_costs_are_the_formula(step) -> None:
         assert (cost.parameters, cost.macs) == formula(step.number, c, k, h, size * size)
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_multiply_adds_are_those_of_the_running_block(step) -> None:
+    for c, size, k, h in ((12, 9, 3, 4), (8, 7, 3, 2), (6, 4, 5, 3)):  # also windows that stick out
+        with FlopCounterMode(display=False) as counter:
+            step.build(c, k, h)(torch.randn(1, c, size, size))
+        assert counter.get_total_flops() == 2 * step.cost(c, size, k, h).macs
+
+
 def test_costs_by_name() -> None:
     """The milestones, in the numbers of the field."""
     assert MORPH[0].cost().parameters == 12 * 96**2 + 13 * 96
     assert MORPH[2].cost().parameters == 12 * 96**2 + 13 * 96 + 169 * 3  # Swin
     assert MORPH[-1].cost().parameters == 8 * 96**2 + 58 * 96
+    for step, budget in (
+        (MORPH[0], transformer_block(96, 56**2)),
+        (MORPH[2], swin_block(96, 3, 56**2)),
+        (MORPH[-1], convnext_block(96, 56**2)),
+    ):
+        assert (step.cost().parameters, step.cost().macs) == (budget.parameters, budget.macs)
     layers = (TransformerBlock(96, 3), ConvNeXtBlock(96))
     for step, layer in zip((MORPH[0], MORPH[-1]), layers, strict=True):
         assert step.cost().parameters == sum(p.numel() for p in layer.parameters())
