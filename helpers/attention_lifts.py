@@ -12,6 +12,22 @@ The trap of the averaged weights: ``layer(x, x, x)`` returns its output and *one
 each sample, for ``need_weights=True`` averages over the heads by default. That matrix is no head's
 A, and no ``A X W`` with it gives the output. Ask for ``average_attn_weights=False``.
 
+Masks are passed to `as_mixing` by the names and in the shapes of ``layer.forward``: ``attn_mask``,
+``(N, N)`` or ``(B * H, N, N)``, and ``key_padding_mask``, ``(B, N)``; boolean (True hides) or
+numbers to add (`helpers.masks`). The tokens of an image come as a line of N: to lay rows of A back
+over the image, ``dataclasses.replace(mixing, grid_in=(H, W), grid_out=(H, W))``.
+
+Examples
+--------
+>>> from helpers.mixing import as_mixing
+>>> layer = nn.MultiheadAttention(8, num_heads=2, batch_first=True)
+>>> x, causal = torch.randn(3, 5, 8), torch.ones(5, 5, dtype=torch.bool).triu(1)
+>>> mixing = as_mixing(layer, x, attn_mask=causal)
+>>> mixing.token.shape, mixing.channel.shape
+(torch.Size([3, 2, 5, 5]), torch.Size([2, 8, 8]))
+>>> torch.allclose(mixing(x), layer(x, x, x, attn_mask=causal)[0], atol=1e-6)
+True
+
 Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.
 """
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from itertools import count
+from statistics import mode
 from typing import NamedTuple
 
 from torch import Tensor
@@ -298,29 +300,31 @@ def _unwrap(state: State) -> State:
 def _design(state: State, library: str) -> dict[str, object]:
     """Read depths, widths, classes, kernel size and layer scale off a state dict.
 
-    Only the keys that these stand in are looked at; whether the rest fits is checked afterwards.
+    Each is what most of its tensors say, so that one that is missing or wrong is outvoted here, and
+    named when every key is checked.
     """
     column = LIBRARIES.index(library)
     depths: list[int] = []
     dims: list[int] = []
     while True:
-        stage = _stage(len(dims))[column]
-        first = f"{stage}0{_DEPTHWISE[column]}.weight"
-        if first not in state:
+        start = _stage(len(dims))[column]
+        blocks = {key.removeprefix(start).split(".")[0] for key in state if key.startswith(start)}
+        depth = next(j for j in count() if str(j) not in blocks)
+        if depth == 0:
             break
-        blocks = {key.removeprefix(stage).split(".")[0] for key in state if key.startswith(stage)}
-        depths.append(1 + max(int(block) for block in blocks if block.isdigit()))
-        dims.append(_size(state, first, 0))
-    head = ("head.weight", "classifier.2.weight", "head.fc.weight")[column]
-    first = f"{_stage(0)[column]}0{_DEPTHWISE[column]}.weight"
-    for key in (first, head):
-        if key not in state:
-            raise KeyError(f"{key!r} is missing from this {library} state dict.")
+        depths.append(depth)
+        # Seven of a block's nine tensors have C on their first axis, the other two 4 C.
+        dims.append(mode(_size(state, key, 0) for key in state if key.startswith(start)))
+    if not dims:
+        raise KeyError(f"no block {_stage(0)[column]}0 in this {library} state dict.")
+    kernels = [key for key in state if key.endswith(f"{_DEPTHWISE[column]}.weight")]
+    head = ("head.", "classifier.2.", "head.fc.")[column]
+    heads = [key for key in (f"{head}weight", f"{head}bias") if key in state]
     return {
         "depths": tuple(depths),
         "dims": tuple(dims),
-        "classes": _size(state, head, 0),
-        "kernel_size": _size(state, first, -1),
+        "classes": mode(_size(state, key, 0) for key in heads) if heads else 1000,
+        "kernel_size": mode(_size(state, key, -1) for key in kernels) if kernels else 7,
         "layer_scale": any(key.endswith(_GAMMA[column]) for key in state),
     }
 

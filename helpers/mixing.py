@@ -396,7 +396,8 @@ def as_mixing(
         on a channels-first image it mixes tokens along the width.
     **options
         What the layer's ``forward`` takes beside x and A depends on: ``attn_mask`` and
-        ``key_padding_mask`` for attention (`helpers.attention_lifts` says which shapes).
+        ``key_padding_mask`` for attention. `helpers.attention_lifts` says which shapes, and why
+        the weights that `nn.MultiheadAttention` returns by default are no head's A.
 
     Returns
     -------
