@@ -22,7 +22,8 @@ class ConvNeXtTail(nn.Module):
     """What a ConvNeXt block does after its depthwise convolution, without the outer skip.
 
     Permute to channels last, LayerNorm, Linear ``C -> 4C``, GELU, Linear ``4C -> C``, layer scale,
-    permute back. Submodules carry the official names, so an official state dict fits.
+    permute back. Submodules carry the official names: an official block's state dict fits once its
+    ``dwconv`` entries are taken out.
 
     Parameters
     ----------
@@ -232,7 +233,9 @@ class FeedForward(nn.Module):
 
     Notes
     -----
-    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.3.
+    Sources: Vaswani et al., "Attention Is All You Need" (2017), section 3.3, with ReLU and the norm
+    after the skip; with GELU and the norm first, Dosovitskiy et al., "An Image is Worth 16x16
+    Words" (2021), section 3.1.
     """
 
     def __init__(self, channels: int, expansion: int = 4, eps: float = 1e-6) -> None:
@@ -275,8 +278,9 @@ class FeedForward(nn.Module):
         Raises
         ------
         ValueError
-            If the layer normalises after the feed-forward (``norm_first=False``), or if its
-            LayerNorm has another `eps`: both would compute something else.
+            If the layer normalises after the feed-forward (``norm_first=False``), if its LayerNorm
+            has another `eps`, or its activation is not the exact GELU: each would compute
+            something else.
         """
         if not layer.norm_first:
             raise ValueError("the layer has norm_first=False; this feed-forward norms first.")
@@ -284,6 +288,13 @@ class FeedForward(nn.Module):
             raise ValueError(
                 f"the layer's norm2.eps is {layer.norm2.eps}, this feed-forward's {self.norm.eps}: "
                 "build the layer with layer_norm_eps set to the same value."
+            )
+        exact = layer.activation is nn.functional.gelu or (
+            isinstance(layer.activation, nn.GELU) and layer.activation.approximate == "none"
+        )
+        if not exact:
+            raise ValueError(
+                "the layer's activation is not the exact GELU: pass activation='gelu'."
             )
         layer.norm2.load_state_dict(self.norm.state_dict())
         layer.linear1.load_state_dict(self.linear1.state_dict())
@@ -294,8 +305,8 @@ class FeedForward(nn.Module):
 class EncoderFeedForward(nn.Module):
     """The part of PyTorch's own `nn.TransformerEncoderLayer` that comes after attention.
 
-    ``linear2(dropout(activation(linear1(norm2(x)))))``, by calling the layer's own submodules: no
-    weights of this class's own. The skip around it is left out, as in `ConvNeXtTail`.
+    Runs the layer's own code, norm and feed-forward, with the layer's own weights and dropout. The
+    skip around it is left out, as in `ConvNeXtTail`.
 
     Raises
     ------
@@ -320,9 +331,7 @@ class EncoderFeedForward(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Apply norm and feed-forward to ``(..., C)``; gives the same shape."""
-        layer = self.layer
-        hidden = layer.dropout(layer.activation(layer.linear1(layer.norm2(tokens))))
-        return layer.dropout2(layer.linear2(hidden))
+        return self.layer._ff_block(self.layer.norm2(tokens))
 
 
 class TransformerBlock(nn.Module):

@@ -23,6 +23,7 @@ from helpers.blocks import (
 )
 from helpers.budget import convnext_block, swin_block, transformer_block
 from helpers.equivalence import OnPixels, assert_equivalent, normwise_difference
+from helpers.mixers import WindowAttention
 from helpers.morph import MORPH, Kind, morph_from_convnext, morph_from_transformer
 
 SIZES = st.integers(1, 7)
@@ -321,6 +322,32 @@ def test_the_code_shown_is_the_code_that_runs(step) -> None:
     exec("\n".join(lines), names)
     assert last.startswith("return ")
     assert torch.equal(eval(last.removeprefix("return "), names).movedim(-1, 1), block(image))
+
+
+@pytest.mark.parametrize(
+    ("number", "scores"), [(1, "content"), (2, "content+position"), (3, "position")]
+)
+def test_window_steps_are_the_window_mixer(number: int, scores: str) -> None:
+    """The windows and the table of offsets, against a layer written elsewhere."""
+    block = randomised(MORPH[number].build(6, 3, 2))
+    mixer = WindowAttention(6, 2, 3, scores=scores).double()
+    state = block.state_dict()
+    if "table" in state:
+        state["position_table"] = state["table"].unflatten(1, (5, 5))
+    mixer.load_state_dict({name: state[name] for name in mixer.state_dict()})
+    image = noise(2, 6, 6, 9)
+    y = image + mixer(OnPixels(block.norm1)(image))
+    feed_forward = nn.Sequential(block.norm2, block.linear1, nn.GELU(), block.linear2)
+    assert normwise_difference(block(image), y + OnPixels(feed_forward)(y)) < 1e-12
+
+
+def test_a_window_that_sticks_out_sees_zeros() -> None:
+    block, image = randomised(MORPH[3].build(6, 3, 2)), noise(1, 6, 4, 5)
+    x, padded = image.movedim(1, -1), torch.zeros(1, 6, 6, 6).double()
+    padded[..., :4, :5] = image
+    windows = block.windows(padded.movedim(1, -1))
+    assert torch.equal(block.windows(x), windows)
+    assert torch.equal(block.unwindow(windows, x), x)
 
 
 def test_no_step_has_a_part_that_it_does_not_use() -> None:

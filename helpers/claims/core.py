@@ -2,8 +2,9 @@
 
 A *proof* gives evidence: two computations whose values and gradients agree, a formula that counts
 what a live layer has, a measurement, a source. A *break* is the nearby statement that looks the
-same and is false, with an example that shows by how much. Both are recomputed whenever a page is
-run: nothing here is a stored number.
+same and is false, with an example that shows by how much. Both run whenever a claim is shown. What
+is printed is a bound that the run has just checked, because the digits below it differ between
+machines.
 """
 
 from __future__ import annotations

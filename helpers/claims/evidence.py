@@ -145,7 +145,4 @@ def _equivalence(proof: Equivalence) -> str:
     within = " and ".join(
         f"{allowed:.0e} in {dtype.removeprefix('torch.')}" for dtype, allowed in bounds
     )
-    return (
-        f"outputs and gradients (of {', '.join(gradients)}) agree: the largest difference over "
-        f"the largest value is below {within}."
-    )
+    return f"outputs and gradients (of {', '.join(gradients)}) agree, normwise: below {within}."

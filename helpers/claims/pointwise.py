@@ -42,14 +42,14 @@ def prove_pointwise_is_linear(
     return Equivalence(there.comparisons + back.comparisons)
 
 
-def _kernel_three_beside_its_centre() -> tuple[Tensor, Tensor]:
+def _kernel_three_beside_the_best_linear() -> tuple[Tensor, Tensor]:
     image = noise(0, 2, 6, 5, 7)
     conv = redrawn(nn.Conv2d(6, 8, 3, padding=1), 1)
-    centre = nn.Linear(6, 8).double()
     with torch.no_grad():
-        centre.weight.copy_(conv.weight[:, :, 1, 1])
-        centre.bias.copy_(conv.bias)
-        return conv(image), OnPixels(centre)(image)
+        output = conv(image).flatten(2).transpose(1, 2).flatten(0, 1)
+    tokens = image.flatten(2).transpose(1, 2).flatten(0, 1)
+    tokens = torch.cat([tokens, torch.ones(len(tokens), 1, dtype=tokens.dtype)], 1)  # its bias
+    return output, tokens @ torch.linalg.lstsq(tokens, output).solution
 
 
 def _view_beside_permute() -> tuple[Tensor, Tensor]:
@@ -70,24 +70,55 @@ def prove_tail_is_feed_forward(
     expansion: int = 4,
     seed: int = 0,
 ) -> Equivalence:
-    """Compare ConvNeXt's tail with the feed-forward inside PyTorch's own encoder layer.
+    """Compare ConvNeXt's tail, without layer scale, with PyTorch's feed-forward.
 
-    Layer scale, drawn at random here, is folded into the second Linear.
+    The feed-forward is the one inside `nn.TransformerEncoderLayer`, run by PyTorch's own code.
+    """
+    tail = redrawn(ConvNeXtTail(channels, expansion, layer_scale=None), seed)
+    return _tail_beside_encoder_layer(
+        tail, noise(seed + 1, batch, channels, height, width), ["norm", "pwconv1", "pwconv2"]
+    )
+
+
+def prove_layer_scale_folds(
+    batch: int = 2,
+    channels: int = 6,
+    height: int = 5,
+    width: int = 7,
+    expansion: int = 4,
+    seed: int = 0,
+) -> Equivalence:
+    """Compare the tail with layer scale with a feed-forward into which the scale is folded.
+
+    The gradients of the second Linear are left out: they differ by the factor gamma.
     """
     tail = redrawn(ConvNeXtTail(channels, expansion), seed)
+    return _tail_beside_encoder_layer(
+        tail, noise(seed + 1, batch, channels, height, width), ["norm", "pwconv1"]
+    )
+
+
+def _tail_beside_encoder_layer(
+    tail: ConvNeXtTail, image: Tensor, compared: list[str]
+) -> Equivalence:
+    channels, hidden = tail.pwconv1.in_features, tail.pwconv1.out_features
     layer = nn.TransformerEncoderLayer(
         channels,
         1,
-        expansion * channels,
+        hidden,
         dropout=0.0,
         activation="gelu",
-        layer_norm_eps=1e-6,
+        layer_norm_eps=tail.norm.eps,
         batch_first=True,
         norm_first=True,
     ).double()
     feed_forward = EncoderFeedForward(FeedForward.from_tail(tail).load_into(layer))
-    image = noise(seed + 1, batch, channels, height, width)
-    names = {"pwconv1.weight": "layer.layer.linear1.weight", "norm.bias": "layer.layer.norm2.bias"}
+    theirs = {"norm": "norm2", "pwconv1": "linear1", "pwconv2": "linear2"}
+    names = {
+        f"{ours}.{kind}": f"layer.layer.{theirs[ours]}.{kind}"
+        for ours in compared
+        for kind in ("weight", "bias")
+    }
     return assert_equivalent(tail, OnPixels(feed_forward), image, parameters=names)
 
 
@@ -124,8 +155,8 @@ CLAIMS = (
                 prove_pointwise_is_linear,
                 (
                     Break(
-                        "A 3x3 convolution is the Linear of its centre weights.",
-                        _kernel_three_beside_its_centre,
+                        "A 3x3 convolution, too, is some Linear applied at every pixel.",
+                        _kernel_three_beside_the_best_linear,
                         0.5,
                     ),
                     Break(
@@ -141,11 +172,12 @@ CLAIMS = (
         id="C2",
         said="What follows the depthwise convolution in a ConvNeXt block is the feed-forward.",
         notebook="01_pointwise_is_linear",
+        also=("05_block_correspondence",),
         parts=(
             Part(
                 Verdict.EXACT,
-                "LayerNorm, Linear, GELU, Linear with layer scale folded into the second Linear is "
-                "the pre-norm feed-forward, given the same expansion, GELU and eps.",
+                "LayerNorm, Linear, GELU, Linear, without layer scale, is the feed-forward of a "
+                "Transformer with the norm first, given the same expansion, GELU and eps.",
                 prove_tail_is_feed_forward,
                 (
                     Break(
@@ -153,6 +185,14 @@ CLAIMS = (
                         lambda: _feed_forward_pair(nn.GELU(approximate="tanh"), fold=True),
                         1e-4,
                     ),
+                ),
+            ),
+            Part(
+                Verdict.AFTER_REWRITING,
+                "With layer scale it is the same function once the scale is folded into the second "
+                "Linear, whose gradient is then another.",
+                prove_layer_scale_folds,
+                (
                     Break(
                         "Layer scale can be left out.",
                         lambda: _feed_forward_pair(nn.GELU(), fold=False),
