@@ -42,21 +42,12 @@ class Ledger:
 
     def _lines(self, row: Checked) -> list[str]:
         claim = row.claim
-        lines = textwrap.wrap(
-            claim.said, 84, initial_indent=f"{claim.id:4}", subsequent_indent="    "
-        )
+        lines = _wrap(claim.said, f"{claim.id:4}", "    ")
         for part in row.parts:
             about = f"{part.part.about}: " if part.part.about else ""
-            lines += textwrap.wrap(
-                f"{about}{part.verdict}. {part.part.statement}",
-                84,
-                initial_indent="    - ",
-                subsequent_indent="      ",
-            )
-        names = ", ".join(claim.notebooks)
-        taught = textwrap.wrap(
-            f"Taught in {names}", 84, initial_indent="    ", subsequent_indent="      "
-        )
+            text = f"{about}{part.verdict}. {part.part.statement}"
+            lines += _wrap(text, "    - ", "      ")
+        taught = _wrap(f"Taught in {', '.join(claim.notebooks)}", "    ", "      ")
         return [*lines, *taught, ""]
 
     def _repr_html_(self) -> str:
@@ -91,6 +82,12 @@ class Ledger:
         if name not in self.links:
             return html.escape(name)
         return f'<a href="{html.escape(self.links[name])}">{html.escape(name)}</a>'
+
+
+def _wrap(text: str, first: str, then: str) -> list[str]:
+    return textwrap.wrap(
+        text, 84, initial_indent=first, subsequent_indent=then, break_on_hyphens=False
+    )
 
 
 def _part(part: Words) -> str:
