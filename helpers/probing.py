@@ -1,8 +1,9 @@
 """The matrix of a function that is known only by what it does: feed it unit vectors.
 
 This is the independent oracle beside `helpers.mixing.as_mixing`. It reads no weight and shares
-with the lifts only the order of tokens, so the two are unlikely to be wrong in the same way. A matrix describes a function only if the
-function is affine, f(x) = M x + c, so that is checked first.
+with the lifts only the order of tokens, so the two are unlikely to be wrong in the same way. A
+matrix describes a function only if the function is affine, f(x) = M x + c, so that is checked
+first.
 """
 
 from __future__ import annotations

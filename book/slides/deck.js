@@ -30,10 +30,9 @@ const isField = (element) =>
 const more = document.createElement("button");
 more.className = "deck-more";
 more.type = "button";
-more.textContent = "More below";
 more.hidden = true;
 document.querySelector(".reveal").append(more);
-more.addEventListener("click", () => scroll(1));
+more.addEventListener("click", () => scroll(1) || scroll(-1));
 
 /** How much of a slide stands below its lower edge, its own margin not counted. */
 function below(slide) {
@@ -87,7 +86,8 @@ function mark() {
   const long = below(slide) + slide.scrollTop > 0;
   if (long) slide.setAttribute("tabindex", "0");
   else slide.removeAttribute("tabindex");
-  more.hidden = !long || below(slide) <= 0;
+  more.hidden = !long;
+  more.textContent = below(slide) > 0 ? "More below" : "More above";
 }
 
 /** Only what is in view can get the focus. The overview shows, and takes clicks on, all slides. */
@@ -175,7 +175,8 @@ function layOutForPaper() {
     paper.append(...slide.childNodes);
     slide.append(paper);
     const { paddingTop, paddingBottom } = getComputedStyle(slide);
-    const room = 720 - parseFloat(paddingTop) - parseFloat(paddingBottom) - 1;
+    // A page of reveal's is one pixel lower than the canvas.
+    const room = 719 - parseFloat(paddingTop) - parseFloat(paddingBottom) - 1;
     // At most so small; what is still too high goes on another page.
     for (let scale = 1; scale >= 0.6 && paper.getBoundingClientRect().height > room; scale -= 0.02)
       paper.style.zoom = scale;
@@ -211,9 +212,14 @@ function start() {
   });
 }
 
-// What is measured for paper must be there; a formula or an explorer that fails is not waited for.
+/** What is measured for paper must be there; what fails is not waited for. */
+async function complete() {
+  await Promise.all([formulas, explorers]);
+  const pictures = [...document.querySelectorAll('.slides img:not([loading="lazy"])')];
+  await Promise.allSettled(pictures.map((picture) => picture.decode()));
+}
 const patience = new Promise((done) => setTimeout(done, 10000));
-if (printed) Promise.race([Promise.all([formulas, explorers]), patience]).then(start);
+if (printed) Promise.race([complete(), patience]).then(start);
 else start();
 
 Reveal.on("ready", arrive);
@@ -228,6 +234,7 @@ Reveal.on("fragmentshown", ({ fragment }) => {
 });
 Reveal.on("fragmenthidden", mark);
 for (const there of [formulas, explorers]) there.then(arrive);
+document.addEventListener("load", ({ target }) => target.localName === "img" && arrive(), true);
 document.addEventListener("toggle", mark, true);
 for (const slide of slides()) {
   slide.addEventListener("scroll", mark, { passive: true });
