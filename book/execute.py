@@ -45,7 +45,7 @@ def environment(**variables: str):
                 os.environ[name] = value
 
 
-def run(notebook: NotebookNode, name: str) -> NotebookNode:
+def run(notebook: NotebookNode, name: str, folder: Path = paths.NOTEBOOKS) -> NotebookNode:
     """Run every cell of a notebook in a fresh kernel.
 
     Parameters
@@ -54,6 +54,8 @@ def run(notebook: NotebookNode, name: str) -> NotebookNode:
         The notebook; it is changed in place.
     name
         What to call it in an error.
+    folder
+        Where it runs: its own folder, as in JupyterLab.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def run(notebook: NotebookNode, name: str) -> NotebookNode:
         store_widget_state=False,
         # Not its remark on how it talks to this process, which would stand in every log.
         extra_arguments=["--IPKernelApp.log_level=ERROR"],
-        resources={"metadata": {"path": str(paths.NOTEBOOKS)}},
+        resources={"metadata": {"path": str(folder)}},
     )
     try:
         client.execute()
@@ -86,10 +88,10 @@ def run(notebook: NotebookNode, name: str) -> NotebookNode:
     return notebook
 
 
-def run_all(jobs: Iterable[tuple[NotebookNode, str]]) -> list[NotebookNode]:
-    """Run several notebooks, two at a time (each computes on one thread)."""
+def run_all(jobs: Iterable[tuple[NotebookNode, Path]]) -> list[NotebookNode]:
+    """Run several notebooks in their folders, two at a time (each computes on one thread)."""
     with environment(**COMPARABLE), ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda job: run(*job), jobs))
+        return list(pool.map(lambda job: run(job[0], job[1].name, job[1].parent), jobs))
 
 
 def _merged_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
@@ -130,7 +132,7 @@ def executed() -> dict[str, NotebookNode]:
     if stale:
         print(f"Running {', '.join(stale)}", flush=True)
     with environment(**{FRAMES_VARIABLE: str(paths.FRAMES)}):
-        fresh = run_all((_without_outputs(sources[name]), name) for name in stale)
+        fresh = run_all((_without_outputs(sources[n]), paths.NOTEBOOKS / n) for n in stale)
     for name, notebook in zip(stale, fresh, strict=True):
         outputs = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
         partial = _stored(keys[name]).with_suffix(".partial")

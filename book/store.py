@@ -144,7 +144,7 @@ def refresh(only: str = "") -> None:
     loaded = [normalise(nbformat.read(path, as_version=4)) for path in found]
     for path, notebook in zip(
         found,
-        run_all((notebook, path.name) for notebook, path in zip(loaded, found, strict=True)),
+        run_all(zip(loaded, found, strict=True)),
         strict=True,
     ):
         stored = with_stable_ids(normalise(notebook))

@@ -195,13 +195,15 @@ class Lab:
         )
 
     def run_all(self) -> None:
-        """Run every cell, and wait for the last."""
+        """Run every cell, as far as they run: a cell that raises ends it."""
         self.page.set_default_timeout(MILLISECONDS_TO_RUN)
         self.command("notebook:run-all-cells")
+        # The last output may come after the command has ended.
         self.page.wait_for_function(
             "() => [...window.jupyterapp.shell.currentWidget.content.model.cells]"
-            ".every((cell) => cell.type !== 'code' || !cell.sharedModel.source.trim()"
-            " || (cell.executionCount && cell.executionState !== 'running'))"
+            ".every((cell) => cell.type !== 'code' || cell.executionState !== 'running')"
+            " && window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status"
+            " === 'idle'"
         )
         self.page.set_default_timeout(30_000)
 
@@ -243,8 +245,13 @@ class Lab:
         )
 
     def show_cell(self, text: str) -> Locator:
-        """Scroll to the first cell whose source holds `text`, make it the active one, give it."""
-        index = next(i for i, cell in enumerate(self.cells()) if text in _source(cell))
+        """Scroll to a cell, make it the active one, give it.
+
+        It is the cell whose source is `text`, or else the first whose source holds it.
+        """
+        sources = [_source(cell) for cell in self.cells()]
+        holds = (i for i, source in enumerate(sources) if text in source)
+        index = sources.index(text) if text in sources else next(holds)
         self.page.evaluate(
             """async (index) => {
               const notebook = window.jupyterapp.shell.currentWidget.content;
