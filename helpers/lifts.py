@@ -1,4 +1,4 @@
-"""The lifts of torch.nn's own layers: how A, W and b are read off Identity, Linear, convolutions.
+"""The lifts of torch.nn's own layers: A, W and b of Identity, Linear, convolution and pooling.
 
 Each function is registered for a type of layer and called by `helpers.mixing.as_mixing`, which has
 checked the layer and the example input before. A new lift goes here, or beside its own layer.
@@ -20,6 +20,7 @@ from helpers.mixing import Mixing, register_lift
 from helpers.tokens import channel_axis, grid_of, refuse_above_limit
 
 Convolution = nn.Conv1d | nn.Conv2d
+Pooling = nn.AvgPool1d | nn.AvgPool2d
 Grid = tuple[int, ...]
 
 
@@ -178,7 +179,7 @@ def _padding(layer: Convolution) -> list[int]:
     return pairs
 
 
-def _grid_out(layer: Convolution, x: Tensor) -> Grid:
+def _grid_out(layer: Convolution | Pooling, x: Tensor) -> Grid:
     """Ask the layer itself, so that what it cannot take is said in PyTorch's own words."""
     try:
         return tuple(layer(x[:1]).shape[2:])
@@ -188,20 +189,7 @@ def _grid_out(layer: Convolution, x: Tensor) -> Grid:
 
 
 def _check_convolution(layer: Convolution, x: Tensor, view: str | None, layout: str | None) -> None:
-    axes = ("batch", "channels", "height", "width")
-    if len(layer.kernel_size) == 1:
-        axes = ("batch", "channels", "length")
-    if layout == "channels_last":
-        raise ValueError(
-            f"layout='channels_last': {layer} always reads ({', '.join(axes)}). Leave layout out, "
-            "and move the channels of x to axis 1."
-        )
-    if x.dim() != len(axes):
-        batch = " Add the batch: x[None]." if x.dim() == len(axes) - 1 else ""
-        raise ValueError(
-            f"x has shape {tuple(x.shape)}: {layer} takes {len(axes)} axes, "
-            f"({', '.join(axes)}).{batch}"
-        )
+    _check_axes(layer, x, layout, dims=len(layer.kernel_size))
     if x.shape[1] != layer.in_channels:
         raise ValueError(
             f"x has shape {tuple(x.shape)}: {layer} reads axis 1, which has {x.shape[1]} "
@@ -216,7 +204,75 @@ def _check_convolution(layer: Convolution, x: Tensor, view: str | None, layout: 
         )
 
 
+# --- average pooling: one term, every channel by itself ------------------------------------------
+
+
+@register_lift(nn.AvgPool1d)
+@register_lift(nn.AvgPool2d)
+def _pooling(layer: Pooling, x: Tensor, *, view: str | None, layout: str | None) -> Mixing:
+    """One term, A the means and W = I: as a depthwise convolution with one fixed kernel."""
+    _check_one_reading(layer, view)
+    _check_axes(layer, x, layout, dims=1 if isinstance(layer, nn.AvgPool1d) else 2)
+    channels, grid_in = x.shape[1], grid_of(x, "channels_first")
+    grid_out = _grid_out(layer, x)
+    token_shape = (1, math.prod(grid_out), math.prod(grid_in))
+    _check_size(layer, x, token_shape, (1, channels, channels))
+    windows = _pooled_tokens(layer, grid_in, grid_out).to(x.device)
+    # Padding may count as pixels of value 0; what a last window covers beyond it never counts.
+    counted = windows >= 0 if layer.count_include_pad else windows > 0
+    divisor = getattr(layer, "divisor_override", None) or counted.sum(1, keepdim=True)
+    token = x.new_zeros(math.prod(grid_out), math.prod(grid_in) + 1)
+    token.scatter_(1, windows.clamp(min=0), 1)
+    token = token[:, 1:] / divisor  # column 0 took what is no token
+    return Mixing(
+        token[None, None], _eye(channels, x)[None], x.new_zeros(1, channels), grid_in, grid_out
+    )
+
+
+def _pooled_tokens(layer: Pooling, grid_in: Grid, grid_out: Grid) -> Tensor:
+    """Say what each output position averages over.
+
+    Returns
+    -------
+    Tensor
+        ``(N_out, k²)``: the number of a token, counted from 1; 0 for padding; -1 beyond it, where
+        ``ceil_mode`` lets the last window hang over.
+    """
+    kernel, stride, padding = (
+        (value,) * len(grid_in) if isinstance(value, int) else value
+        for value in (layer.kernel_size, layer.stride, layer.padding)
+    )
+    over = [
+        max(0, (out - 1) * s + k - (size + 2 * p))
+        for out, size, k, s, p in zip(grid_out, grid_in, kernel, stride, padding, strict=True)
+    ]
+    windows = torch.arange(1, math.prod(grid_in) + 1).view(grid_in)
+    # F.pad starts from the last axis. All padding first: a corner beyond it is beyond, not padding.
+    windows = F.pad(windows, [p for pad in reversed(padding) for p in (pad, pad)], value=0)
+    windows = F.pad(windows, [p for pad in reversed(over) for p in (0, pad)], value=-1)
+    for axis in range(len(grid_in)):
+        windows = windows.unfold(axis, kernel[axis], stride[axis])
+    return windows.flatten(len(grid_in)).flatten(0, len(grid_in) - 1)
+
+
 # --- shared --------------------------------------------------------------------------------------
+
+
+def _check_axes(layer: nn.Module, x: Tensor, layout: str | None, dims: int) -> None:
+    axes = (
+        ("batch", "channels", "length") if dims == 1 else ("batch", "channels", "height", "width")
+    )
+    if layout == "channels_last":
+        raise ValueError(
+            f"layout='channels_last': {layer} always reads ({', '.join(axes)}). Leave layout out, "
+            "and move the channels of x to axis 1."
+        )
+    if x.dim() != len(axes):
+        batch = " Add the batch: x[None]." if x.dim() == len(axes) - 1 else ""
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}: {layer} takes {len(axes)} axes, "
+            f"({', '.join(axes)}).{batch}"
+        )
 
 
 def _eye(size: int, like: Tensor) -> Tensor:

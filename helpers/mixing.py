@@ -15,6 +15,7 @@ chooses the weights.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -361,13 +362,19 @@ def _chooser(learned: int) -> str:
 
 
 def as_mixing(
-    layer: nn.Module, x: Tensor, *, view: str | None = None, layout: str | None = None
+    layer: nn.Module,
+    x: Tensor,
+    *,
+    view: str | None = None,
+    layout: str | None = None,
+    **options: Tensor | None,
 ) -> Mixing:
     """Lift a PyTorch layer into the mixing equation, exactly.
 
-    Lifts `nn.Identity`, `nn.Linear`, `nn.Conv1d`, `nn.Conv2d` and `nn.Dropout` in eval mode.
-    `register_lift` adds further types. Weights are copied: training the layer afterwards does not
-    change the lift.
+    Lifts `nn.Identity`, `nn.Linear`, `nn.Conv1d`, `nn.Conv2d`, `nn.AvgPool1d`, `nn.AvgPool2d`,
+    `nn.MultiheadAttention` as self-attention, and dropout in eval mode; `helpers.mixers` adds its
+    own layers, `register_lift` further types. Weights are copied: training the layer afterwards
+    does not change the lift.
 
     Parameters
     ----------
@@ -387,6 +394,10 @@ def as_mixing(
         For `nn.Identity`, dropout and `nn.Linear`, whose type does not tell: ``"channels_last"``
         (default) or ``"channels_first"``. A Linear acts on the last axis whatever the layout, so
         on a channels-first image it mixes tokens along the width.
+    **options
+        What the layer's ``forward`` takes beside x and A depends on: ``attn_mask`` and
+        ``key_padding_mask`` for attention. `helpers.attention_lifts` says which shapes, and why
+        the weights that `nn.MultiheadAttention` returns by default are no head's A.
 
     Returns
     -------
@@ -397,10 +408,12 @@ def as_mixing(
     ------
     TypeError
         If `layer` is no module, or of a class that cannot be lifted: the message says whether it
-        is linear in X, and what to do instead. If `x` is no tensor of real numbers.
+        is linear in X, and what to do instead. If `x` is no tensor of real numbers. If an option
+        is given that this layer does not know.
     ValueError
-        If `x` does not fit the layer, dropout is active, weights are uninitialised, the view or
-        layout does not exist, or the lift would take more than 256 MiB.
+        If `x` or a mask does not fit the layer, a query may look at no key, dropout is active,
+        weights are uninitialised, the view or layout does not exist, or the lift would take more
+        than 256 MiB.
 
     Examples
     --------
@@ -433,10 +446,11 @@ def as_mixing(
     registered = _registered_type(type(layer))
     if registered is not None:
         _check_unaltered(layer, registered)
+        _check_options(layer, registered, options)
         _check_dtype(layer, x)
     with torch.no_grad():
         _check_steady(layer)
-        return _lift(layer, x, view=view, layout=layout)
+        return _lift(layer, x, view=view, layout=layout, **options)
 
 
 Lift = Callable[..., Mixing]
@@ -447,6 +461,7 @@ def register_lift(layer_type: type[nn.Module]) -> Callable[[Lift], Lift]:
 
     The function gets the layer, the checked example input, and ``view`` and ``layout`` as
     keywords (None where the caller gave none); it returns a `Mixing`. It runs without gradients.
+    Further keywords that it names (``attn_mask=None``) are those that `as_mixing` passes on.
 
     Examples
     --------
@@ -465,7 +480,9 @@ def register_lift(layer_type: type[nn.Module]) -> Callable[[Lift], Lift]:
 
 
 @singledispatch
-def _lift(layer: nn.Module, x: Tensor, *, view: str | None, layout: str | None) -> Mixing:
+def _lift(
+    layer: nn.Module, x: Tensor, *, view: str | None, layout: str | None, **options: Tensor | None
+) -> Mixing:
     """Explain why a layer of a type that nobody registered has no lift."""
     name = type(layer).__name__
     try:
@@ -531,6 +548,17 @@ def _check_unaltered(layer: nn.Module, registered: type) -> None:
             )
 
 
+def _check_options(layer: nn.Module, registered: type, options: dict[str, Tensor | None]) -> None:
+    """Refuse an option that the lift of this class does not name."""
+    known = list(inspect.signature(_lift.registry[registered]).parameters)[4:]
+    for name in options:
+        if name not in known:
+            takes = f"It takes {' and '.join(known)}." if known else "It takes no options."
+            raise TypeError(
+                f"as_mixing got {name}=, which {type(layer).__name__} does not know. {takes}"
+            )
+
+
 def _check_steady(layer: nn.Module) -> None:
     """Refuse weights that change whenever they are read."""
     for name in getattr(layer, "parametrizations", ()):
@@ -547,9 +575,10 @@ def _check_dtype(layer: nn.Module, x: Tensor) -> None:
             raise ValueError(
                 f"x has {x.dtype} on {x.device}, {type(layer).__name__}.{name} has "
                 f"{parameter.dtype} on {parameter.device}: expected the same, for example "
-                "x.to(layer.weight)."
+                f"x.to(layer.{name})."
             )
 
 
 # The lifts of torch.nn's own layers register themselves. They need the names above, hence last.
+from helpers import attention_lifts as _attention_lifts  # noqa: E402, F401
 from helpers import lifts as _lifts  # noqa: E402, F401

@@ -73,6 +73,7 @@ def matrix_by_probing(
     f
         A function or module that takes ``(B, ...)`` for any batch size B and returns a tensor
         with the same B. A module's buffers (running statistics) are left as they were.
+        `nn.MultiheadAttention` is called as self-attention, in its own layout.
     x
         An example input in the layout of `f`, batch included. Only its shape, dtype and device
         matter for the matrix; its first sample is one of the inputs that `f` is checked on.
@@ -136,10 +137,15 @@ def require_affine(f: Function | nn.Module, x: Tensor, *, layout: str | None = N
 def refuse_active_dropout(layer: nn.Module) -> None:
     """Raise a `ValueError` if the layer, or one inside it, is a dropout that drops."""
     for path, module in layer.named_modules():
-        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
+        rate, what = 0.0, "is"
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            rate = module.p
+        elif isinstance(module, nn.MultiheadAttention):  # it drops weights of A, by a function
+            rate, what = module.dropout, "has dropout that is"
+        if module.training and rate > 0:
             name = type(module).__name__ + (f" at {path!r}" if path else "")
             raise ValueError(
-                f"{name} is active (training mode, p = {module.p}): its answer changes from call "
+                f"{name} {what} active (training mode, p = {rate}): its answer changes from call "
                 "to call, so it has no one matrix. Call .eval() first."
             )
 
@@ -153,6 +159,8 @@ class _Probe:
     def __init__(self, f: Function | nn.Module, x: Tensor, layouts: tuple[str, str]) -> None:
         if isinstance(f, nn.Module):
             refuse_active_dropout(f)
+        if isinstance(f, nn.MultiheadAttention) and not f.batch_first:
+            x = x.transpose(0, 1)
         self.name = type(f).__name__ if isinstance(f, nn.Module) else _name(f)
         self.f, self.x, self.layouts = f, x.detach(), layouts
         self.grid = grid_of(x, layouts[0])
@@ -185,7 +193,16 @@ class _Probe:
             return self.f(image)
         # Copies of the buffers take what the module writes (batch norm in training mode).
         buffers = {name: buffer.clone() for name, buffer in self.f.named_buffers()}
+        if isinstance(self.f, nn.MultiheadAttention):
+            return self._attend(image, buffers)
         return torch.func.functional_call(self.f, buffers, (image,))
+
+    def _attend(self, tokens: Tensor, buffers: dict[str, Tensor]) -> Tensor:
+        """Call PyTorch's attention with one x as query, key and value."""
+        if not self.f.batch_first:
+            tokens = tokens.transpose(0, 1)
+        y, _ = torch.func.functional_call(self.f, buffers, (tokens,) * 3, {"need_weights": False})
+        return y if self.f.batch_first else y.transpose(0, 1)
 
 
 def _name(f: Function) -> str:

@@ -1,0 +1,216 @@
+"""C8: how important the feed-forward is: its share, its bend, and what keeps tokens apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from helpers.blocks import ConvNeXtBlock, FeedForward, TransformerBlock
+from helpers.claims.core import Break, Claim, Part, Verdict
+from helpers.claims.evidence import Count, Counts, Evidence, Measured
+from helpers.claims.examples import noise, parameters_of, redrawn
+from helpers.equivalence import Equivalence, assert_equivalent
+
+WIDTHS = (96, 192, 384, 768)
+
+# Its share of the parameters.
+
+
+def prove_share(heads: int = 3, head_width: int = 32, kernel_size: int = 7) -> dict[str, Evidence]:
+    """Count the feed-forward and both blocks; then its share in blocks of the usual widths."""
+    c = heads * head_width
+    blocks = _on_meta(c, heads, kernel_size)
+    formulas = {
+        "feed-forward, without its norm": 8 * c**2 + 5 * c,
+        "Transformer block": 12 * c**2 + 13 * c,
+        "ConvNeXt block": 8 * c**2 + (kernel_size**2 + 9) * c,
+    }
+    shares = {
+        name: [_feed_forward_share(block) for block in usual]
+        for name, usual in zip(
+            ("Transformer", "ConvNeXt"),
+            zip(*(_on_meta(width, 1)[1:] for width in WIDTHS), strict=True),
+            strict=True,
+        )
+    }
+    low, high = WIDTHS[0], WIDTHS[-1]
+    where = f"for C = {low} to {high}"
+    return {
+        f"parameters, with biases, at C = {c}": Counts(
+            tuple(
+                Count(name, formula, parameters_of(block))
+                for (name, formula), block in zip(formulas.items(), blocks, strict=True)
+            )
+        ),
+        f"share of the Transformer block {where}": Measured(
+            "smallest and largest", _spread(shares["Transformer"], 0.66, 0.67), 0.66, 0.67
+        ),
+        f"share of the ConvNeXt block {where}": Measured(
+            "smallest and largest", _spread(shares["ConvNeXt"], 0.93, 0.995), 0.93, 0.995
+        ),
+    }
+
+
+def _spread(values: list[float], low: float, high: float) -> float:
+    """Give the value that is farthest from the middle of the range: if it is in, all are."""
+    return max(values, key=lambda value: abs(value - (low + high) / 2))
+
+
+def _on_meta(channels: int, heads: int, kernel_size: int = 7) -> tuple[nn.Module, ...]:
+    with torch.device("meta"):
+        block = TransformerBlock(channels, heads)
+        feed_forward = nn.ModuleList([block.linear1, block.linear2])
+        return feed_forward, block, ConvNeXtBlock(channels, kernel_size)
+
+
+def _feed_forward_share(block: nn.Module) -> float:
+    names = ("linear", "pwconv")
+    own = sum(p.numel() for name, p in block.named_parameters() if name.startswith(names))
+    return own / parameters_of(block)
+
+
+def _attention_beside_feed_forward() -> tuple[Tensor, Tensor]:
+    counts = []
+    for width in WIDTHS:
+        feed_forward, block, _ = _on_meta(width, 1)
+        counts.append([parameters_of(block.self_attn), parameters_of(feed_forward)])
+    attention, feed_forward = torch.tensor(counts, dtype=torch.float64).T
+    return attention, feed_forward
+
+
+# Widen, bend, narrow.
+
+
+def prove_no_bend_no_gain(
+    batch: int = 2, tokens: int = 5, channels: int = 6, expansion: int = 4, seed: int = 0
+) -> Equivalence:
+    """Compare two Linear layers, wide in the middle, with the one Linear of their product."""
+    wide = nn.Sequential(
+        nn.Linear(channels, expansion * channels), nn.Linear(expansion * channels, channels)
+    )
+    wide = redrawn(wide, seed)
+    one = nn.Linear(channels, channels).double()
+    with torch.no_grad():
+        one.weight.copy_(wide[1].weight @ wide[0].weight)
+        one.bias.copy_(wide[1](wide[0].bias))
+    return assert_equivalent(
+        wide, one, noise(seed + 1, batch, tokens, channels), parameters={"1.bias": "bias"}
+    )
+
+
+def _with_gelu_beside_the_best_linear() -> tuple[Tensor, Tensor]:
+    feed_forward, tokens = redrawn(FeedForward(6), 0), noise(1, 400, 6)
+    with torch.no_grad():
+        normed = feed_forward.norm(tokens)
+        out = feed_forward(tokens)
+        known = torch.cat([normed, torch.ones(400, 1, dtype=normed.dtype)], 1)
+        return out, known @ torch.linalg.lstsq(known, out).solution
+
+
+# What keeps tokens apart.
+
+
+def prove_equal_tokens_stay_equal(
+    batch: int = 2, tokens: int = 5, heads: int = 2, head_width: int = 3, seed: int = 0
+) -> dict[str, Evidence]:
+    """Show that no block tells equal tokens apart, and measure how fast they become equal."""
+    channels = heads * head_width
+    block = redrawn(TransformerBlock(channels, heads), seed)
+    alone, skipped = (_distances(skip, feed_forward=False) for skip in (False, True))
+    return {
+        "a block on equal tokens, and on one of them, repeated": assert_equivalent(
+            lambda x: _as(block, x)(x.expand(-1, tokens, -1)),
+            lambda x: _as(block, x)(x).expand(-1, tokens, -1),
+            noise(seed + 1, batch, 1, channels),
+        ),
+        "attention alone, 4 layers": Measured(
+            "distance of the tokens from their mean", float(alone[-1]), 0, 1e-6
+        ),
+        "attention with a skip, 4 layers": Measured(
+            "distance of the tokens from their mean", float(skipped[-1]), 0.5, 1
+        ),
+    }
+
+
+def _as(block: nn.Module, x: Tensor) -> nn.Module:
+    return block.to(x.dtype)
+
+
+def _distances(skip: bool, feed_forward: bool, depth: int = 4, seed: int = 0) -> Tensor:
+    """Give ``‖X - mean‖ / ‖X‖`` after each of some untrained layers, ``(depth,)``.
+
+    Notes
+    -----
+    Source: Dong, Cordonnier, Loukas (2021), "Attention is not all you need", for the question; the
+    measure there is another norm.
+    """
+    channels, tokens = 64, noise(seed, 1, 32, 64)
+    distances = []
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for _ in range(depth):
+            block = TransformerBlock(channels, 4).double()
+            mixed = block.attention(block.norm1(tokens))
+            tokens = tokens + mixed if skip else mixed
+            if feed_forward:
+                narrowed = block.linear2(block.activation(block.linear1(block.norm2(tokens))))
+                tokens = tokens + narrowed if skip else narrowed
+            apart = tokens - tokens.mean(1, keepdim=True)
+            distances.append(apart.norm() / tokens.norm())
+    return torch.stack(distances)
+
+
+CLAIMS = (
+    Claim(
+        id="C8",
+        said="The feed-forward, in attention's shadow, is a very important part: by widening and "
+        "narrowing the dimension it learns complex transformations.",
+        notebook="06_what_the_feed_forward_does",
+        parts=(
+            Part(
+                Verdict.RIGHT,
+                "It holds two thirds of a Transformer block's parameters. The two pointwise "
+                "layers hold 93 to 99 % of a ConvNeXt block's.",
+                prove_share,
+                (
+                    Break(
+                        "Attention has as many parameters as the feed-forward.",
+                        _attention_beside_feed_forward,
+                        0.3,
+                    ),
+                ),
+                about="Its share",
+            ),
+            Part(
+                Verdict.RIGHT,
+                "The width counts only through the bend in the middle. Two Linear layers without "
+                "one are one Linear, however wide.",
+                prove_no_bend_no_gain,
+                (
+                    Break(
+                        "With GELU between them, too, one Linear would do.",
+                        _with_gelu_beside_the_best_linear,
+                        0.2,
+                    ),
+                ),
+                about="Widening and narrowing",
+            ),
+            Part(
+                Verdict.IN_PART,
+                "Attention alone makes all tokens equal within a few layers, and no block tells "
+                "equal tokens apart again. What delays this is above all the skip. A feed-forward "
+                "without a skip does not; on top of one, its effect depends on depth and "
+                "initialisation.",
+                prove_equal_tokens_stay_equal,
+                (
+                    Break(
+                        "In place of the skip, a feed-forward keeps the tokens as far apart.",
+                        lambda: (_distances(False, True), _distances(True, False)),
+                        0.3,
+                    ),
+                ),
+                about="What keeps tokens apart",
+            ),
+        ),
+    ),
+)
