@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import re
 import subprocess
@@ -39,7 +40,7 @@ import nbformat
 import numpy as np
 import psutil
 from nbclient import NotebookClient
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Page, expect
 
 from book import paths
 from book.execute import COMPARABLE, environment
@@ -213,14 +214,19 @@ def latency(samples: int) -> Rows:
             lab = Lab(visit(), server).open("bench.ipynb")
             lab.run_all()
             lab.page.evaluate(STOPWATCH)
+            # In turns, so that a busy minute of the machine meets all of them.
+            ways = {way.__name__: way for way in (_new, _seen, _as_met, _plain, _kernel_part)}
+            times: dict[str, list[float]] = {name: [] for name in ways}
+            for _ in range(max(1, samples // SWEEP)):
+                for name, way in ways.items():
+                    times[name] += way(lab)
             floor = _floor(lab.page, samples)
-            new, drawn = _explore_new(lab, samples)
-            seen = _explore_seen(lab, samples)
-            met = _explore_as_met(lab, max(2, samples // 6))
-            plain = _interact(lab, samples)
+            drawn = lab.run_code("print(drawn_for_a_key)").strip()
+    new, seen, met, plain, kernel = times.values()
     yield Row("key to pixels: an empty key handler", _milliseconds(floor))
     yield Row("explore, a state not seen yet", _milliseconds(new), "100 ms")
     yield Row("  of them drawn after the key", f"{drawn} of {len(new)}")
+    yield Row("  the kernel's part of it: draw and encode", _milliseconds(kernel))
     yield Row("explore, a state seen before", _milliseconds(seen), "50 ms")
     yield Row("explore as met, drawing ahead", _milliseconds(met), "100 ms")
     yield Row("plain interact, the same figure", _milliseconds(plain))
@@ -238,7 +244,7 @@ def _write_bench_notebook(path: Path) -> None:
 import ipywidgets
 from IPython.display import display
 get_ipython().run_line_magic("matplotlib", "inline")
-drawn = []
+drawn, drawn_for_a_key = [], 0
 draw = {EXPLORE}.__wrapped__
 def counted(**parameters):
     drawn.append(parameters)
@@ -263,99 +269,77 @@ _ = ipywidgets.interact(plain, **{{
 
 EXPLORE_PICTURE = f'.ob-card[data-name="{EXPLORE}"] .ob-picture img'
 PLAIN_PICTURE = ".widget-interact .jp-OutputArea img"
+# The slider has four values: from the low end to the high one and back.
+KEYS = ["ArrowRight"] * 3 + ["ArrowLeft"] * 3
+SWEEP = len(KEYS)
 
 
 def _floor(page: Page, samples: int) -> list[float]:
     return [pressed(page, NO_MEANING).pixels for _ in range(samples)]
 
 
-def _slider(lab: Lab) -> tuple[Card, Locator, int]:
-    """Give the explorer, its slider with the focus at the low end, and its number of values."""
+def _explorer(lab: Lab) -> Card:
+    """Go to the explorer, its slider with the focus at the low end."""
     lab.show_cell(f"def {EXPLORE}")
     card = Card(lab.page, EXPLORE)
     card.root.scroll_into_view_if_needed()
-    slider = card.control(PARAMETER)
-    slider.focus()
+    card.control(PARAMETER).focus()
     lab.page.keyboard.press("Home")
-    card.settled()
-    return card, slider, int(slider.get_attribute("max")) + 1
+    return card.settled()
 
 
-def _sweep(count: int) -> Iterator[str]:
-    """Give keys that go from the low end of `count` values to the high one and back, for ever."""
-    while True:
-        yield from ["ArrowRight"] * (count - 1) + ["ArrowLeft"] * (count - 1)
+def _forget(lab: Lab) -> None:
+    """Make page and kernel forget every picture, and wait until the current state is drawn."""
+    picture = lab.page.locator(EXPLORE_PICTURE)
+    before = picture.get_attribute("src")
+    lab.run_code(f"{EXPLORE}.redraw()")
+    expect(picture).not_to_have_attribute("src", before)
 
 
-def _explore_new(lab: Lab, samples: int) -> tuple[list[float], int]:
-    """Press keys for states that nobody has drawn; also count the keys that were drawn for."""
-    card, _, count = _slider(lab)
+def _new(lab: Lab) -> list[float]:
+    """Press keys for states that nobody has drawn; the kernel counts those it draws for a key."""
+    card = _explorer(lab)
     lab.page.evaluate(
         "() => Object.defineProperty(document, 'hidden', { value: true, configurable: true })"
     )
-    times, drawn = [], 0
-    for key, _ in zip(_sweep(count), range(samples), strict=False):
-        before = card.root.locator(".ob-picture img").get_attribute("src")
-        lab.run_code(f"{EXPLORE}.redraw()")
-        # The current state is drawn anew, and then nothing else.
-        lab.page.wait_for_function(
-            "([picture, before]) => document.querySelector(picture).src !== before",
-            arg=[EXPLORE_PICTURE, before],
-        )
+    times = []
+    for key in KEYS:
+        _forget(lab)
         lab.run_code("drawn.clear()")
-        times.append(pressed(lab.page, key, EXPLORE_PICTURE))
+        times.append(pressed(lab.page, key, EXPLORE_PICTURE).pixels)
         card.settled()
-        drawn += lab.run_code("print(len(drawn))") == "1\n"
+        lab.run_code("drawn_for_a_key += len(drawn) == 1")
     lab.page.evaluate("() => { delete document.hidden }")
-    return [time.pixels for time in times], drawn
+    return times
 
 
-def _explore_seen(lab: Lab, samples: int) -> list[float]:
+def _seen(lab: Lab) -> list[float]:
     """Press keys for states that the page has shown before."""
-    card, _, count = _slider(lab)
-    keys = _sweep(count)
-    for _ in range(2 * count):
-        lab.page.keyboard.press(next(keys))
+    card = _explorer(lab)
+    for key in KEYS:
+        lab.page.keyboard.press(key)
         card.settled()
-    lab.page.keyboard.press("Home")
-    card.settled()
-    keys = _sweep(count)
-    times = []
-    for key, _ in zip(keys, range(samples), strict=False):
-        times.append(pressed(lab.page, key, EXPLORE_PICTURE))
-        card.settled()
-        # A reader's pace.
-        lab.page.wait_for_timeout(100)
-    return [time.pixels for time in times]
+    return _at_a_readers_pace(card, 100)
 
 
-def _explore_as_met(lab: Lab, rounds: int) -> list[float]:
+def _as_met(lab: Lab) -> list[float]:
     """Press keys as a reader does: a fresh explorer, a second to look, then from end to end."""
+    card = _explorer(lab)
+    _forget(lab)
+    lab.page.wait_for_timeout(1000)
+    return _at_a_readers_pace(card, 300)
+
+
+def _at_a_readers_pace(card: Card, pause: int) -> list[float]:
     times = []
-    for _ in range(rounds):
-        card, _, count = _slider(lab)
-        before = card.root.locator(".ob-picture img").get_attribute("src")
-        lab.run_code(f"{EXPLORE}.redraw()")
-        lab.page.wait_for_function(
-            "([picture, before]) => document.querySelector(picture).src !== before",
-            arg=[EXPLORE_PICTURE, before],
-        )
-        lab.page.wait_for_timeout(1000)
-        for key, _ in zip(_sweep(count), range(2 * (count - 1)), strict=False):
-            times.append(
-                timed(
-                    lab.page,
-                    lambda key=key: lab.page.keyboard.press(key),
-                    "keydown",
-                    EXPLORE_PICTURE,
-                )
-            )
-            card.settled()
-            lab.page.wait_for_timeout(300)
-    return [time.pixels for time in times]
+    for key in KEYS:
+        times.append(pressed(card.page, key, EXPLORE_PICTURE).pixels)
+        card.settled()
+        card.page.wait_for_timeout(pause)
+    return times
 
 
-def _interact(lab: Lab, samples: int) -> list[float]:
+def _plain(lab: Lab) -> list[float]:
     """Press keys on the slider of a plain `interact`."""
     lab.show_cell("ipywidgets.interact")
     handle = lab.page.locator(".widget-interact .noUi-handle").first
@@ -363,12 +347,24 @@ def _interact(lab: Lab, samples: int) -> list[float]:
     # JupyterLab would keep the arrow keys for itself; `explore` says the same of its own slider.
     handle.evaluate("(element) => { element.dataset.lmSuppressShortcuts = 'true' }")
     handle.focus()
-    count = int(lab.run_code(f"print(len({EXPLORE}.grid.values['{PARAMETER}']))"))
     times = []
-    for key, _ in zip(_sweep(count), range(samples), strict=False):
-        times.append(pressed(lab.page, key, PLAIN_PICTURE))
+    for key in KEYS:
+        times.append(pressed(lab.page, key, PLAIN_PICTURE).pixels)
         lab.page.wait_for_timeout(100)
-    return [time.pixels for time in times]
+    return times
+
+
+def _kernel_part(lab: Lab) -> list[float]:
+    """Time in the kernel, for every state, what a state not seen yet costs there."""
+    code = f"""
+import time
+for index in range(len({EXPLORE}.grid.states)):
+    {EXPLORE}._frames.clear()
+    begin = time.perf_counter()
+    {EXPLORE}._frame(index, 1.0)
+    print(1000 * (time.perf_counter() - begin))
+"""
+    return [float(line) for line in lab.run_code(code).split()]
 
 
 # ---- Linked figure -------------------------------------------------------------------------------
@@ -387,7 +383,10 @@ def linked(samples: int) -> Rows:
         grid = card.root.get_by_role("grid", name="Image, channel 0")
         grid.locator("[tabindex='0']").focus()
         page.keyboard.press("Home")
-        keys = [pressed(page, key) for key, _ in zip(_sweep(4), range(samples), strict=False)]
+        keys = [
+            pressed(page, key)
+            for key, _ in zip(itertools.cycle(KEYS), range(samples), strict=False)
+        ]
         cells = [cell.bounding_box() for cell in grid.locator("td").all()]
         hover = []
         for number in range(samples):
@@ -396,7 +395,10 @@ def linked(samples: int) -> Rows:
             hover.append(timed(page, lambda x=x, y=y: page.mouse.move(x, y), "pointerover"))
         card.control("c_in").focus()
         page.keyboard.press("Home")
-        sizes = [pressed(page, key) for key, _ in zip(_sweep(4), range(samples), strict=False)]
+        sizes = [
+            pressed(page, key)
+            for key, _ in zip(itertools.cycle(KEYS), range(samples), strict=False)
+        ]
     for name, times in (
         ("an empty key handler", floor),
         ("another pixel, by key", keys),
