@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "SKIP",
     "TOKEN",
     "WEIGHTS",
+    "css_maps",
     "css_variables",
     "figure",
     "ink_on",
@@ -258,3 +259,29 @@ def css_variables(*, dark: bool = False) -> str:
     """
     colours = _DARK if dark else _LIGHT
     return " ".join(f"--ob-{name}: {colour};" for name, colour in colours.items())
+
+
+def css_maps(stops: int = 9) -> str:
+    """Give the colour maps as CSS custom properties: colours with spaces between them.
+
+    Parameters
+    ----------
+    stops : int
+        How many colours for each map, evenly spaced; between them one interpolates.
+
+    Returns
+    -------
+    str
+        ``--ob-map-signed``, ``--ob-map-weights`` and ``--ob-map-picture``, without a selector.
+
+    Examples
+    --------
+    >>> css_maps(3).split(";")[0]
+    '--ob-map-signed: #6b2a8c #f6f4f1 #7a6200'
+    """
+    maps = {"signed": SIGNED, "weights": WEIGHTS, "picture": mpl.colormaps["gray"]}
+    places = np.linspace(0, 1, stops)
+    return " ".join(
+        f"--ob-map-{name}: {' '.join(to_hex(colours(at)) for at in places)};"
+        for name, colours in maps.items()
+    )

@@ -16,10 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from helpers import explorers
 from helpers.explorers import LinkedFigure, OnePixel, esm, modules, page_script, page_style
 from helpers.explorers.grid import Grid, choices, nearest
 
-LINKED: list[type[LinkedFigure]] = [OnePixel]
+LINKED: list[type[LinkedFigure]] = [
+    one
+    for one in vars(explorers).values()
+    if isinstance(one, type) and issubclass(one, LinkedFigure) and one is not LinkedFigure
+]
 CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 CHROMIUM += ["--no-first-run"]
 

@@ -70,6 +70,12 @@ def page_script() -> str:
     return f"(() => {{\nconst SOURCES = {sources};\n{host}\n}})();\n"
 
 
+def _style_files() -> list[Path]:
+    """List the sheets: the one for every explorer, then each module's own, where it has one."""
+    own = (_FOLDER / f"{name}.css" for name in modules())
+    return [_FOLDER / "explorers.css", *(path for path in own if path.exists())]
+
+
 @cache
 def page_style() -> str:
     """Give the style sheet of all explorers, with the colours of `helpers.theme`.
@@ -93,6 +99,7 @@ def page_style() -> str:
             f"{{ color-scheme: dark; {dark} }} }}",
             f'html[data-theme="dark"] .ob-card, body[data-jp-theme-light="false"] .ob-card '
             f"{{ color-scheme: dark; {dark} }}",
-            (_FOLDER / "explorers.css").read_text("utf-8"),
+            f".ob-card {{ {theme.css_maps()} }}",
+            *(path.read_text("utf-8") for path in _style_files()),
         ]
     )

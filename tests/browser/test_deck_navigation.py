@@ -209,7 +209,7 @@ def test_a_shuffled_row_is_counted_as_in_the_formula(visit: Open, deck: Path) ->
     formula = card.root.locator(".op-formula").inner_text()
     row = formula.split("Y[")[1].split(",")[0]
     for table in (".op-x", ".op-y"):
-        bold = card.root.locator(f"{table} tr.op-row th").inner_text()
+        bold = card.root.locator(f"{table} tr.ob-row th").inner_text()
         assert bold.split("→")[-1].strip() == row
 
 
@@ -218,7 +218,7 @@ def test_the_linked_figure_fits_a_slide(visit: Open, deck: Path, query: str, siz
     page = ready(visit(f"{deck.as_uri()}{query}", **size))
     card = turn_to(page, LINKED)
     page.evaluate("() => Reveal.getCurrentSlide().scrollTo(0, 0)")
-    assert card.root.locator(".op-code").get_attribute("open") is None
+    assert card.root.locator(".ob-code").get_attribute("open") is None
     for shuffled in (False, True):
         if shuffled:
             card.button("Shuffle pixels").click()

@@ -43,90 +43,8 @@ export function shuffled(count, seed) {
   return order;
 }
 
-const text = (value) => String(Number(value.toFixed(2)) + 0).replace("-", "\u2212");
 // Sums of small numbers in another order differ by about 1e-15; the digits are the machine's.
 const ROUNDING = 1e-9;
-const bracket = (value) => (value < 0 ? `(${text(value)})` : text(value));
-
-/** Shade a cell by its value: as in a picture what is an image, in the signed colours what is not. */
-function shade(cell, value, limit, signed) {
-  const part = limit > 0 ? Math.min(1, Math.abs(value) / limit) : 0;
-  cell.style.setProperty("--op-part", `${(part * (signed ? 42 : 100)).toFixed(1)}%`);
-  cell.classList.toggle("op-negative", signed && value < 0);
-  cell.classList.toggle("op-positive", signed && value >= 0);
-}
-
-const hide = (element, hidden) => {
-  if (element.hidden !== hidden) element.hidden = hidden;
-};
-
-/** A table whose cells one reaches with Tab once and then with the arrow keys. */
-function numberTable({ className, head, rowHead, rows, columns }) {
-  const cells = [];
-  const table = obMake("table", { className: `op-table ${className}`, role: "grid" });
-  const title = obMake("caption");
-  table.append(title);
-  const body = obMake("tbody");
-  const headers = [];
-  const heads = (head ?? []).map((name) => obMake("th", { scope: "col", textContent: name }));
-  for (let r = 0; r < rows; r += 1) {
-    const line = obMake("tr");
-    if (rowHead) {
-      headers.push(obMake("th", { scope: "row" }));
-      line.append(headers[r]);
-    }
-    cells.push([]);
-    for (let c = 0; c < columns; c += 1) {
-      const cell = obFocusable(obMake("td", { role: "gridcell", tabIndex: -1 }));
-      cell.obPlace = { r, c };
-      cells[r].push(cell);
-      line.append(cell);
-    }
-    body.append(line);
-  }
-  if (head) {
-    const corner = obMake("td", { className: "op-corner" });
-    table.append(obMake("thead", {}, obMake("tr", {}, corner, ...heads)));
-  }
-  table.append(body);
-  let [lastRow, lastColumn] = [rows - 1, columns - 1];
-  table.addEventListener("keydown", (event) => {
-    const place = event.target.obPlace;
-    if (!place) return;
-    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    const ends = { Home: 0, End: lastColumn };
-    let [r, c] = [place.r, place.c];
-    if (event.key in moves) [r, c] = [r + moves[event.key][0], c + moves[event.key][1]];
-    else if (event.key in ends) c = ends[event.key];
-    else return;
-    event.preventDefault();
-    if (r < 0 || r > lastRow || c < 0 || c > lastColumn) return;
-    // The layout is settled once, with the frame, and not inside focus() for the scrolling.
-    cells[r][c].focus({ preventScroll: true });
-    requestAnimationFrame(() => cells[r][c].scrollIntoView({ block: "nearest", inline: "nearest" }));
-  });
-  let stop = null;
-  /** Let Tab reach one cell, or none. */
-  const setStop = (at) => {
-    const next = at ? cells[at[0]][at[1]] : null;
-    if (next === stop) return;
-    if (stop) stop.tabIndex = -1;
-    stop = next;
-    if (stop) stop.tabIndex = 0;
-  };
-  /** Show so many rows and columns, under a caption, with a name for who cannot see it. */
-  const fit = (showRows, showColumns, caption, label) => {
-    [lastRow, lastColumn] = [showRows - 1, showColumns - 1];
-    cells.forEach((line, r) => {
-      hide(line[0].parentElement, r > lastRow);
-      line.forEach((cell, c) => hide(cell, c > lastColumn));
-    });
-    heads.forEach((cell, c) => hide(cell, c > lastColumn));
-    title.replaceChildren(...caption);
-    table.setAttribute("aria-label", label);
-  };
-  return { table, cells, headers, setStop, fit };
-}
 
 /** The code for the current state, in both notations. */
 function code({ cIn, cOut, weight, height, width, row, channel, y, isShuffled }) {
@@ -146,8 +64,8 @@ function code({ cIn, cOut, weight, height, width, row, channel, y, isShuffled })
     "",
     `X = image.flatten(2).transpose(1, 2)      # ${shape}`,
     ...shuffle,
-    `conv(image)[0, ${channel}, ${Math.floor(row / width)}, ${row % width}]`.padEnd(42) + `# ${text(y)}`,
-    `linear(X)[0, ${row}, ${channel}]`.padEnd(42) + `# ${text(y)}`,
+    `conv(image)[0, ${channel}, ${Math.floor(row / width)}, ${row % width}]`.padEnd(42) + `# ${obText(y)}`,
+    `linear(X)[0, ${row}, ${channel}]`.padEnd(42) + `# ${obText(y)}`,
   ].join("\n");
 }
 
@@ -158,16 +76,14 @@ function render({ model, el }) {
   const { card, controls, body, readout, say } = obCard(model, "one_pixel");
   const flow = obMake("div", { className: "op-flow" });
   const formula = obMake("p", { className: "op-formula" });
-  const listing = obFocusable(obMake("pre", { tabIndex: 0, "aria-label": "PyTorch code for this state" }));
-  const panel = obMake("details", { className: "op-code", open: !obLecture() && !obSlide() });
-  panel.append(obFocusable(obMake("summary", { textContent: "PyTorch" })), listing);
+  const listing = obCode();
   const how = obMake("p", {
-    className: "op-how",
+    className: "ob-how",
     textContent: "Point at a number to follow it. Click or tap to pin it, move on with the arrow keys. " +
       "The weights can be changed.",
   });
   // What is said about the selection stands beside the matrices where there is room.
-  const words = obMake("div", { className: "op-words" }, formula, readout, panel);
+  const words = obMake("div", { className: "op-words" }, formula, readout, listing.element);
   body.append(how, obMake("div", { className: "op-views" }, flow, words));
 
   let views = null;
@@ -212,12 +128,12 @@ function render({ model, el }) {
     }
     for (const [element, name] of marked) element.classList.remove(name);
     marked = [];
-    for (const { cells } of views.planes.slice(0, cIn)) mark(cells[i][j], "op-selected");
-    mark(views.x.table.tBodies[0].rows[row], "op-row");
-    mark(views.y.table.tBodies[0].rows[row], "op-row");
-    mark(views.y.cells[row][channel], "op-selected");
+    for (const { cells } of views.planes.slice(0, cIn)) mark(cells[i][j], "ob-selected");
+    mark(views.x.table.tBodies[0].rows[row], "ob-row");
+    mark(views.y.table.tBodies[0].rows[row], "ob-row");
+    mark(views.y.cells[row][channel], "ob-selected");
     for (const line of views.w.cells.slice(0, cIn)) mark(line[channel], "op-column");
-    mark(views.outputs[channel].cells[i][j], "op-selected");
+    mark(views.outputs[channel].cells[i][j], "ob-selected");
     card.dataset.pixel = pixel;
     card.dataset.channel = channel;
 
@@ -225,19 +141,19 @@ function render({ model, el }) {
     const terms = token.map((value, c) =>
       obMake("span", { className: "op-term" },
         c ? " + " : "",
-        obMake("span", { className: "op-of-x", textContent: text(value) }),
+        obMake("span", { className: "op-of-x", textContent: obText(value) }),
         " \u00b7 ",
-        obMake("span", { className: "op-of-w", textContent: bracket(w[c]) }),
+        obMake("span", { className: "op-of-w", textContent: obBracket(w[c]) }),
       ),
     );
     formula.replaceChildren(
       obMake("span", { className: "op-name", textContent: `y = x \u00b7 w   ` }),
       obMake("span", { className: "op-term", textContent: `Y[${row}, ${channel}] = ` }), ...terms,
-      obMake("span", { className: "op-term" }, " = ", obMake("strong", { textContent: text(y) })),
+      obMake("span", { className: "op-term" }, " = ", obMake("strong", { textContent: obText(y) })),
     );
     const isShuffled = order.some((n, at) => n !== at);
-    listing.textContent = code({ cIn, cOut, weight, height, width, row, channel, y, isShuffled });
-    const sum = token.map((value, c) => `${text(value)} \u00b7 ${bracket(w[c])}`).join(" + ");
+    listing.set(code({ cIn, cOut, weight, height, width, row, channel, y, isShuffled }));
+    const sum = token.map((value, c) => `${obText(value)} \u00b7 ${obBracket(w[c])}`).join(" + ");
     const place = `row ${Math.floor(pixel / width)}, column ${pixel % width}`;
     const moved = obSlide()
       ? `Shuffled: no value changed. Pixel ${pixel} is now row ${row} of X. `
@@ -246,7 +162,7 @@ function render({ model, el }) {
     say(
       (isShuffled ? moved : `Pixel ${pixel} (${place}) is row ${row} of X. `) +
         // On a slide the formula stands beside this in large letters.
-        `Its output channel ${channel} is ${obSlide() ? "" : `${sum} = `}${text(y)}. ` +
+        `Its output channel ${channel} is ${obSlide() ? "" : `${sum} = `}${obText(y)}. ` +
         `The sliding 1 \u00d7 1 window and the product X W ` +
         (result.difference < ROUNDING
           ? `give the same ${count * cOut} numbers, to rounding error.`
@@ -265,9 +181,9 @@ function render({ model, el }) {
       const end = signed ? limit : brightest;
       // Cells that stay as they are cost nothing, neither here nor in the layout.
       if (cell.obNumber === value && cell.obEnd === end) return;
-      if (cell.obNumber !== value) cell.textContent = text(value);
+      if (cell.obNumber !== value) cell.textContent = obText(value);
       [cell.obNumber, cell.obEnd] = [value, end];
-      shade(cell, value, end, signed);
+      obShade(cell, value, end, signed);
     };
     order.forEach((pixel, row) => {
       const [i, j] = [Math.floor(row / width), row % width];
@@ -299,7 +215,7 @@ function render({ model, el }) {
     cell.obSelect = read;
   };
   const weightTable = (cIn, cOut) => {
-    const view = numberTable({
+    const view = obTable({
       className: "op-w", head: Array.from({ length: cOut }, (_, o) => `out ${o}`), rowHead: true, rows: cIn, columns: cOut,
     });
     // Its inputs are reached with Tab, so this one is a plain table.
@@ -337,14 +253,14 @@ function render({ model, el }) {
     return { ...view, inputs };
   };
   const plane = (name, index, read) => {
-    const view = numberTable({ className: "op-plane", rows: height, columns: width });
+    const view = obTable({ className: "op-plane", rows: height, columns: width });
     view.cells.forEach((line, i) => line.forEach((cell, j) => link(cell, () => read(i * width + j))));
     view.fit(height, width, [`channel ${index}`], `${name}, channel ${index}, ${height} by ${width} pixels`);
     return view;
   };
   const rowTable = (className, columns, read) => {
     const head = Array.from({ length: columns }, (_, c) => String(c));
-    const view = numberTable({ className, head, rowHead: true, rows: count, columns });
+    const view = obTable({ className, head, rowHead: true, rows: count, columns });
     view.cells.forEach((line, row) => line.forEach((cell, c) => link(cell, () => read(row, c))));
     view.headers.forEach((header, row) => {
       header.textContent = row;
@@ -383,8 +299,8 @@ function render({ model, el }) {
     const { cIn, cOut } = used();
     if (shown === `${cIn} ${cOut}`) return;
     shown = `${cIn} ${cOut}`;
-    views.planes.forEach(({ table }, c) => hide(table, c >= cIn));
-    views.outputs.forEach(({ table }, o) => hide(table, o >= cOut));
+    views.planes.forEach(({ table }, c) => obHide(table, c >= cIn));
+    views.outputs.forEach(({ table }, o) => obHide(table, o >= cOut));
     flow.classList.toggle("op-many", cOut > 2);
     const name = (letter, className = "") => obMake("b", { className, textContent: letter });
     views.x.fit(count, cIn, [name("X"), ` ${count} \u00d7 ${cIn}`], `X, ${count} by ${cIn}: one row for each pixel`);

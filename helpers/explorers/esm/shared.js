@@ -169,3 +169,272 @@ function obWhenNear(element, margin, callback) {
   observer.observe(element);
   return () => observer.disconnect();
 }
+
+/** A number as every readout writes it: two decimals at most, a true minus sign. */
+function obText(value, digits = 2) {
+  return String(Number(value.toFixed(digits)) + 0).replace("-", "\u2212");
+}
+
+/** The same in a sum: a negative number stands in brackets. */
+function obBracket(value, digits = 2) {
+  return value < 0 ? `(${obText(value, digits)})` : obText(value, digits);
+}
+
+/** Shade a cell by its value: as in a picture what is an image, in the signed colours what is not. */
+function obShade(cell, value, limit, signed) {
+  const part = limit > 0 ? Math.min(1, Math.abs(value) / limit) : 0;
+  cell.style.setProperty("--ob-part", `${(part * (signed ? 42 : 100)).toFixed(1)}%`);
+  cell.classList.toggle("ob-negative", signed && value < 0);
+  cell.classList.toggle("ob-positive", signed && value >= 0);
+}
+
+function obHide(element, hidden) {
+  if (element.hidden !== hidden) element.hidden = hidden;
+}
+
+/**
+ * A table of numbers whose cells one reaches with Tab once and then with the arrow keys.
+ * For up to about a hundred numbers that are read; more than that is a picture: obMatrix.
+ */
+function obTable({ className, head, rowHead, rows, columns }) {
+  const cells = [];
+  const table = obMake("table", { className: `ob-table ${className}`, role: "grid" });
+  const title = obMake("caption");
+  table.append(title);
+  const body = obMake("tbody");
+  const headers = [];
+  const heads = (head ?? []).map((name) => obMake("th", { scope: "col", textContent: name }));
+  for (let r = 0; r < rows; r += 1) {
+    const line = obMake("tr");
+    if (rowHead) {
+      headers.push(obMake("th", { scope: "row" }));
+      line.append(headers[r]);
+    }
+    cells.push([]);
+    for (let c = 0; c < columns; c += 1) {
+      const cell = obFocusable(obMake("td", { role: "gridcell", tabIndex: -1 }));
+      cell.obPlace = { r, c };
+      cells[r].push(cell);
+      line.append(cell);
+    }
+    body.append(line);
+  }
+  if (head) {
+    const corner = obMake("td", { className: "ob-corner" });
+    table.append(obMake("thead", {}, obMake("tr", {}, corner, ...heads)));
+  }
+  table.append(body);
+  let [lastRow, lastColumn] = [rows - 1, columns - 1];
+  table.addEventListener("keydown", (event) => {
+    const place = event.target.obPlace;
+    if (!place) return;
+    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    const ends = { Home: 0, End: lastColumn };
+    let [r, c] = [place.r, place.c];
+    if (event.key in moves) [r, c] = [r + moves[event.key][0], c + moves[event.key][1]];
+    else if (event.key in ends) c = ends[event.key];
+    else return;
+    event.preventDefault();
+    if (r < 0 || r > lastRow || c < 0 || c > lastColumn) return;
+    // The layout is settled once, with the frame, and not inside focus() for the scrolling.
+    cells[r][c].focus({ preventScroll: true });
+    requestAnimationFrame(() => cells[r][c].scrollIntoView({ block: "nearest", inline: "nearest" }));
+  });
+  let stop = null;
+  /** Let Tab reach one cell, or none. */
+  const setStop = (at) => {
+    const next = at ? cells[at[0]][at[1]] : null;
+    if (next === stop) return;
+    if (stop) stop.tabIndex = -1;
+    stop = next;
+    if (stop) stop.tabIndex = 0;
+  };
+  /** Show so many rows and columns, under a caption, with a name for who cannot see it. */
+  const fit = (showRows, showColumns, caption, label) => {
+    [lastRow, lastColumn] = [showRows - 1, showColumns - 1];
+    cells.forEach((line, r) => {
+      obHide(line[0].parentElement, r > lastRow);
+      line.forEach((cell, c) => obHide(cell, c > lastColumn));
+    });
+    heads.forEach((cell, c) => obHide(cell, c > lastColumn));
+    title.replaceChildren(...caption);
+    table.setAttribute("aria-label", label);
+  };
+  return { table, cells, headers, setStop, fit };
+}
+
+/** The folded panel with the PyTorch code for the current state. */
+function obCode() {
+  const listing = obFocusable(
+    obMake("pre", { tabIndex: 0, role: "group", "aria-label": "PyTorch code for this state" }),
+  );
+  const element = obMake("details", { className: "ob-code", open: !obLecture() && !obSlide() });
+  element.append(obFocusable(obMake("summary", { textContent: "PyTorch" })), listing);
+  const set = (text) => {
+    if (listing.textContent !== text) listing.textContent = text;
+  };
+  return { element, set };
+}
+
+/** An SVG element of its text: a parser knows the namespace without being told its address. */
+function obSvg(text) {
+  const holder = document.createElement("template");
+  holder.innerHTML = text;
+  return holder.content.firstElementChild;
+}
+
+/** A colour map as 256 x 4 bytes, of the stops that theme.py gives the card. */
+function obColours(card, kind) {
+  const stops = getComputedStyle(card).getPropertyValue(`--ob-map-${kind}`).trim().split(/\s+/);
+  const rgb = stops.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
+  const table = new Uint8ClampedArray(1024);
+  for (let n = 0; n < 256; n += 1) {
+    const at = (n / 255) * (rgb.length - 1);
+    const low = Math.min(rgb.length - 2, Math.floor(at));
+    for (let c = 0; c < 3; c += 1) table[4 * n + c] = rgb[low][c] + (at - low) * (rgb[low + 1][c] - rgb[low][c]);
+    table[4 * n + 3] = 255;
+  }
+  return table;
+}
+
+/**
+ * A matrix or an image as a picture: one pixel of a canvas for each cell, with a cursor that the
+ * mouse, a finger and the arrow keys move.
+ *
+ * name: what a screen reader calls it. kind: "signed" (zero in the middle), "weights" (from zero up)
+ * or "picture" (grey). cell: pixels of the page for one cell. onPoint(place | null): the mouse is
+ * over a cell, or has left. onChoose(place): a click, a tap, or an arrow key. onPaint(place, first):
+ * in its place, for a figure that is painted on by dragging; Space and Enter paint too.
+ * A place is { row, column }.
+ *
+ * Gives element; draw(values, rows, columns, limit), with the values row by row; drawColours(bytes,
+ * rows, columns), for cells whose colour is no number; mark(list), each { row, column, rows, columns,
+ * colour, dashed }; setCursor(place, words), which says the words when the matrix has the focus;
+ * setCaption(...content).
+ */
+function obMatrix({ card, name, kind, cell = 6, scale = true, onPoint, onChoose, onPaint }) {
+  const canvas = obMake("canvas", { "aria-hidden": "true" });
+  const marks = obSvg('<svg aria-hidden="true" preserveAspectRatio="none"></svg>');
+  const cells = obFocusable(
+    obMake("div", { className: "ob-cells", tabIndex: 0, role: "application", "aria-roledescription": "matrix", "aria-label": name }, canvas, marks),
+  );
+  cells.classList.toggle("ob-paint", Boolean(onPaint));
+  const caption = obMake("figcaption");
+  const legend = obMake("div", { className: "ob-scale", "aria-hidden": "true" });
+  const element = obMake("figure", { className: "ob-matrix" }, caption, cells);
+  if (scale && kind !== "picture") element.append(legend);
+  cells.style.setProperty("--ob-cell", `${cell}px`);
+  let [rows, columns, colours, image, ends] = [0, 0, null, null, ""];
+  let cursor = { row: 0, column: 0 };
+
+  const resize = (newRows, newColumns) => {
+    if (newRows === rows && newColumns === columns) return;
+    [rows, columns, image] = [newRows, newColumns, null];
+    [canvas.width, canvas.height] = [columns, rows];
+    cells.style.setProperty("--ob-rows", rows);
+    cells.style.setProperty("--ob-columns", columns);
+    marks.setAttribute("viewBox", `0 0 ${columns} ${rows}`);
+  };
+  const put = (fill) => {
+    const context = canvas.getContext("2d");
+    image ??= context.createImageData(columns, rows);
+    fill(image.data);
+    context.putImageData(image, 0, 0);
+  };
+  /** Label the scale with its ends; a signed one with its zero as well. */
+  const label = (limit) => {
+    const text = `${kind} ${limit}`;
+    if (text === ends || !legend.isConnected) return;
+    ends = text;
+    const stops = getComputedStyle(card).getPropertyValue(`--ob-map-${kind}`).trim().split(/\s+/).join(", ");
+    const bar = obMake("i");
+    bar.style.background = `linear-gradient(to right, ${stops})`;
+    const digits = limit < 1 ? 2 : 1;
+    const [low, zero] = kind === "signed" ? [obText(-limit, digits), ", 0 in the middle"] : ["0", ""];
+    legend.replaceChildren(low, bar, `${obText(limit, digits)}${zero}`);
+  };
+  const draw = (values, newRows, newColumns, limit) => {
+    resize(newRows, newColumns);
+    colours ??= obColours(card, kind);
+    const [offset, gain] = kind === "signed" ? [127.5, 127.5 / (limit || 1)] : [0, 255 / (limit || 1)];
+    put((data) => {
+      const words = new Uint32Array(data.buffer);
+      const palette = new Uint32Array(colours.buffer);
+      for (let n = 0; n < words.length; n += 1) {
+        words[n] = palette[Math.max(0, Math.min(255, Math.round(offset + gain * values[n])))];
+      }
+    });
+    label(limit);
+  };
+  const drawColours = (bytes, newRows, newColumns) => {
+    resize(newRows, newColumns);
+    put((data) => data.set(bytes));
+  };
+  const mark = (list) => {
+    marks.innerHTML = list
+      .map(({ row, column, rows: height = 1, columns: width = 1, colour, dashed }) => {
+        const box = `x="${column}" y="${row}" width="${width}" height="${height}"`;
+        const style = `${colour ? ` style="stroke:${colour}"` : ""}${dashed ? ' stroke-dasharray="5 4"' : ""}`;
+        return `<rect class="ob-under" ${box}/><rect ${box}${style}/>`;
+      })
+      .join("");
+  };
+  const setCursor = (place, words) => {
+    cursor = place;
+    cells.setAttribute("aria-label", `${name}. ${words}`);
+  };
+  const setCaption = (...content) => caption.replaceChildren(...content);
+
+  const at = (event) => {
+    const box = cells.getBoundingClientRect();
+    const inside = (part, count) => Math.max(0, Math.min(count - 1, Math.floor(part * count)));
+    return {
+      row: inside((event.clientY - box.top) / box.height, rows),
+      column: inside((event.clientX - box.left) / box.width, columns),
+    };
+  };
+  const same = (one, other) => one?.row === other?.row && one?.column === other?.column;
+  let pointed = null;
+  let painted = null;
+  const point = (place) => {
+    if (same(place, pointed)) return;
+    pointed = place;
+    onPoint?.(place);
+  };
+  cells.addEventListener("pointermove", (event) => {
+    const place = at(event);
+    if (painted && !same(place, painted)) onPaint((painted = place), false);
+    else if (!painted && event.pointerType === "mouse") point(place);
+  });
+  cells.addEventListener("pointerleave", () => point(null));
+  cells.addEventListener("pointerdown", (event) => {
+    if (!onPaint || event.button !== 0) return;
+    cells.setPointerCapture(event.pointerId);
+    onPaint((painted = at(event)), true);
+  });
+  for (const end of ["pointerup", "pointercancel"]) cells.addEventListener(end, () => (painted = null));
+  cells.addEventListener("click", (event) => {
+    if (!onPaint) onChoose?.(at(event));
+  });
+  cells.addEventListener("keydown", (event) => {
+    const moves = {
+      ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
+      Home: [0, -columns], End: [0, columns], PageUp: [-rows, 0], PageDown: [rows, 0],
+    };
+    const paints = onPaint && [" ", "Enter"].includes(event.key);
+    if (!(event.key in moves) && !paints) return;
+    event.preventDefault();
+    if (paints) {
+      onPaint(cursor, true);
+      return;
+    }
+    const within = (value, count) => Math.max(0, Math.min(count - 1, value));
+    const place = {
+      row: within(cursor.row + moves[event.key][0], rows),
+      column: within(cursor.column + moves[event.key][1], columns),
+    };
+    pointed = null;
+    onChoose?.(place);
+  });
+  return { element, cells, draw, drawColours, mark, setCursor, setCaption };
+}
