@@ -6,44 +6,16 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser import mathjax
-from tests.browser.access import violations
-from tests.browser.chromium import Open, Visit
+from tests.browser.chromium import Open
 from tests.browser.explorer import Card, Seen, tab_to
+from tests.browser.pages import ready, unfold
 
 pytestmark = pytest.mark.browser
 
 EXPLORE, LINKED = "beyond_one_pixel", "one_pixel"
 SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
-
-# What the theme, not the book, does wrong.
-EXCEPTIONS: dict[tuple[str, str], str] = {}
-
-
-def ready(visit: Visit) -> Page:
-    """Wait until the explorers are alive and the formulas typeset."""
-    page = visit.page
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.ob-explorer')]"
-        ".every((root) => root.dataset.mounted === 'yes')"
-    )
-    mathjax.typeset(page)
-    return page
-
-
-def unfold(page: Page) -> None:
-    """Open everything that is folded."""
-    page.evaluate(
-        "() => document.querySelectorAll('details').forEach((fold) => { fold.open = true })"
-    )
-
-
-@pytest.fixture(scope="module")
-def reading(visit_once: Open, book_page: Path) -> Page:
-    """The page as it is when it has just been opened; the tests that share it change nothing."""
-    return ready(visit_once(book_page))
 
 
 def test_a_whole_visit_asks_no_other_host_and_logs_no_error(visit: Open, book_page: Path) -> None:
@@ -180,33 +152,6 @@ def test_an_address_with_a_state_that_does_not_exist_is_no_error(
     assert opened.log.errors == []
 
 
-def test_formulas_are_typeset(reading: Page) -> None:
-    assert reading.locator("mjx-container").count() >= 5
-    assert mathjax.faults(reading, "article") == []
-
-
-@SCHEMES
-def test_coloured_letters_of_formulas_stand_out(visit: Open, book_page: Path, scheme: str) -> None:
-    # MathJax writes its letters through CSS, where axe does not look.
-    page = ready(visit(book_page, color_scheme=scheme))
-    contrasts = page.evaluate(
-        """() => {
-          const light = (css) => {
-            const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-            const [r, g, b] = css.match(/[\\d.]+/g).slice(0, 3).map((v) => linear(v / 255));
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-          };
-          const paper = light(getComputedStyle(document.body).backgroundColor);
-          return [...document.querySelectorAll("mjx-container [style*='color']")].map((letter) => {
-            const ink = light(getComputedStyle(letter).color);
-            return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-          });
-        }"""
-    )
-    assert len(contrasts) >= 3
-    assert min(contrasts) >= 4.5
-
-
 def test_answers_hints_and_solutions_are_folded_until_asked_for(
     visit: Open, book_page: Path
 ) -> None:
@@ -231,38 +176,6 @@ def test_answers_hints_and_solutions_are_folded_until_asked_for(
         expect(fold.locator(".cell_output")).to_be_hidden()
         fold.locator("> summary").click()
         expect(fold.locator(".cell_output")).to_be_visible()
-
-
-def test_the_notebook_can_be_downloaded(reading: Page, book_page: Path) -> None:
-    link = reading.get_by_role("link", name="Download this page as a notebook")
-    target = book_page.parent / link.get_attribute("href")
-    assert target.suffix == ".ipynb"
-    assert target.stat().st_size > 1000
-
-
-def test_every_local_link_leads_somewhere(reading: Page) -> None:
-    broken = reading.evaluate(
-        """() => [...document.querySelectorAll("article a[href^='#']")]
-        .map((link) => decodeURIComponent(link.getAttribute("href").slice(1)))
-        .filter((id) => id && !document.getElementById(id))"""
-    )
-    assert broken == []
-    files = reading.evaluate(
-        """() => [...document.querySelectorAll("a[href]")].map((link) => link.href)
-        .filter((address) => address.startsWith("file:"))"""
-    )
-    missing = {a for a in files if not Path(re.sub(r"^file://|[?#].*$", "", a)).exists()}
-    assert missing == set()
-
-
-@SCHEMES
-def test_nothing_serious_is_found_by_axe(visit: Open, book_page: Path, scheme: str) -> None:
-    page = ready(visit(book_page, color_scheme=scheme, reduced_motion="reduce"))
-    unfold(page)
-    assert page.locator("html").get_attribute("data-theme") == scheme
-    Card(page, EXPLORE).settled()
-    found = violations(page, exceptions=EXCEPTIONS)
-    assert not found, "\n\n".join(found)
 
 
 @SCHEMES
@@ -295,51 +208,3 @@ def test_a_lecture_has_large_text_and_targets(visit: Open, book_page: Path) -> N
     for button in card.root.locator("button").all():
         box = button.bounding_box()
         assert min(box["width"], box["height"]) >= 44
-
-
-@pytest.mark.parametrize("folded", [True, False], ids=["folded", "unfolded"])
-def test_a_phone_has_no_sideways_scroll(visit: Open, book_page: Path, folded: bool) -> None:
-    page = ready(visit(book_page, viewport={"width": 375, "height": 700}))
-    if not folded:
-        unfold(page)
-    assert page.evaluate("() => document.documentElement.clientWidth") <= 375
-    # What is wider than the page, by name: only what scrolls in a box of its own may be, and no
-    # explorer.
-    wide = page.evaluate(
-        """() => {
-          const limit = document.documentElement.clientWidth + 1;
-          const boxed = (element) => {
-            for (let up = element.parentElement; up; up = up.parentElement) {
-              const clips = ["auto", "scroll", "hidden", "clip"];
-              if (clips.includes(getComputedStyle(up).overflowX) && up !== document.body
-                  && up !== document.documentElement) return true;
-            }
-            return false;
-          };
-          return [...document.querySelectorAll("article *")]
-            .filter((e) => e.getBoundingClientRect().right > limit)
-            .filter((e) => e.matches(".ob-card") || !boxed(e))
-            .map((e) => e.outerHTML.slice(0, 120));
-        }"""
-    )
-    assert wide == []
-    assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
-
-
-def test_without_a_script_each_explorer_is_a_picture_and_a_sentence(
-    visit: Open, book_page: Path
-) -> None:
-    page = visit(book_page, java_script_enabled=False).page
-    roots = page.locator(".ob-explorer")
-    assert roots.count() == 2
-    for root in roots.all():
-        fold = page.locator("details.hide", has=root)
-        if fold.count():
-            fold.locator("> summary").click()
-        still, sentence = root.locator("img.ob-still"), root.locator(".ob-sentence")
-        still.scroll_into_view_if_needed()
-        expect(still).to_be_visible()
-        expect(still).to_have_js_property("complete", True)
-        assert still.evaluate("(image) => image.naturalWidth") > 100
-        assert len(sentence.inner_text()) > 40
-        assert still.get_attribute("alt") == sentence.inner_text()

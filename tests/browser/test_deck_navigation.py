@@ -8,7 +8,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.chromium import Open
-from tests.browser.test_slides import LINKED, SIZE, ready, turn_to
+from tests.browser.decks import SIZE, ready
+from tests.browser.test_slides import LINKED, turn_to
 
 pytestmark = pytest.mark.browser
 

@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import mathjax
-from tests.browser.access import violations
-from tests.browser.chromium import Open, Visit
+from tests.browser.chromium import Open
+from tests.browser.decks import SIZE, ready, slides
 from tests.browser.explorer import Card, tab_to
 
 pytestmark = pytest.mark.browser
 
 EXPLORE, LINKED = "beyond_one_pixel", "one_pixel"
-SIZE = {"viewport": {"width": 1280, "height": 720}, "reduced_motion": "reduce"}
-
-# What reveal.js, not the deck, does wrong.
-EXCEPTIONS: dict[tuple[str, str], str] = {}
-
-
-def ready(visit: Visit) -> Page:
-    """Wait until the deck stands, its explorers are alive and its formulas typeset."""
-    page = visit.page
-    page.wait_for_function("() => window.Reveal?.isReady?.()")
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.ob-explorer')]"
-        ".every((root) => root.dataset.mounted === 'yes')"
-    )
-    mathjax.typeset(page)
-    return page
-
-
-def slides(page: Page) -> Iterator[str]:
-    """Turn to each slide in order, with all its fragments shown; yield its number."""
-    page.evaluate("() => Reveal.slide(0, 0)")
-    while True:
-        page.evaluate("() => { while (Reveal.availableFragments().next) Reveal.nextFragment(); }")
-        # The deck measures a slide after it is laid out.
-        page.evaluate(
-            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
-        yield page.locator(".slide-number").inner_text()
-        if page.evaluate("() => Reveal.isLastSlide()"):
-            return
-        page.evaluate("() => Reveal.next()")
 
 
 def turn_to(page: Page, name: str) -> Card:
@@ -140,44 +107,6 @@ def test_the_deck_can_be_printed(visit: Open, deck: Path) -> None:
     assert opened.log.errors == []
 
 
-def test_nothing_is_cut_off_unseen(visit: Open, deck: Path) -> None:
-    page = ready(visit(deck, **SIZE))
-    faults = []
-    for number in slides(page):
-        # Higher than the canvas: it scrolls, and a button says so. The margin below may be cut.
-        cut, told = page.evaluate(
-            """() => {
-              const slide = Reveal.getCurrentSlide();
-              const { overflowY, paddingBottom } = getComputedStyle(slide);
-              const cut = slide.scrollHeight - slide.clientHeight - parseFloat(paddingBottom);
-              const cue = document.querySelector(".deck-more");
-              return [cut, ["auto", "scroll"].includes(overflowY) && cue.checkVisibility()];
-            }"""
-        )
-        if cut > 0 and not told:
-            faults.append(f"{number}: {cut:.0f} pixels are below the slide, and nothing says so")
-        # Wider than the canvas: only what has a scroll bar of its own may be.
-        faults += [
-            f"{number}: wider than the slide: {element}"
-            for element in page.evaluate(
-                """() => {
-                  const slide = Reveal.getCurrentSlide();
-                  const limit = slide.getBoundingClientRect().right + 1;
-                  const boxed = (element) => {
-                    for (let up = element.parentElement; up !== slide; up = up.parentElement)
-                      if (["auto", "scroll"].includes(getComputedStyle(up).overflowX)) return true;
-                    return false;
-                  };
-                  return [...slide.querySelectorAll("*")]
-                    .filter((e) => !e.closest("aside, mjx-assistive-mml, .ob-ticks") && !boxed(e))
-                    .filter((e) => e.getBoundingClientRect().right > limit)
-                    .map((e) => e.outerHTML.slice(0, 100));
-                }"""
-            )
-        ]
-    assert faults == []
-
-
 def test_what_is_below_can_be_reached(visit: Open, deck: Path) -> None:
     page = ready(visit(deck, **SIZE))
     card = turn_to(page, EXPLORE)
@@ -192,12 +121,6 @@ def test_what_is_below_can_be_reached(visit: Open, deck: Path) -> None:
         page.wait_for_function("() => Reveal.getCurrentSlide().scrollTop > 0")
 
 
-def test_formulas_are_typeset(visit: Open, deck: Path) -> None:
-    page = ready(visit(deck, **SIZE))
-    assert page.locator("mjx-container").count() >= 5
-    assert mathjax.faults(page, ".slides") == []
-
-
 def test_the_teacher_has_notes(visit: Open, deck: Path) -> None:
     opened = visit(deck, **SIZE)
     page = ready(opened)
@@ -209,43 +132,3 @@ def test_the_teacher_has_notes(visit: Open, deck: Path) -> None:
         page.keyboard.press("s")
     expect(popup.value.locator(".speaker-controls-notes .value")).to_contain_text("minutes")
     assert opened.log.foreign() == []
-
-
-def test_what_is_on_a_slide_can_be_read_from_the_last_row(visit: Open, deck: Path) -> None:
-    page = ready(visit(deck, **SIZE))
-    small = set()
-    for _ in slides(page):
-        small.update(
-            page.evaluate(
-                """() => {
-                  // Ticks and arrows repeat what is said elsewhere.
-                  const others = "aside, script, mjx-container, [aria-hidden='true']";
-                  const texts = document.createTreeWalker(Reveal.getCurrentSlide(), 4);
-                  const small = [];
-                  while (texts.nextNode()) {
-                    const element = texts.currentNode.parentElement;
-                    if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
-                    if (element.closest(others)) continue;
-                    const size = parseFloat(getComputedStyle(element).fontSize);
-                    if (size < 21) small.push(`${size} px: ${texts.currentNode.data}`);
-                  }
-                  return small;
-                }"""
-            )
-        )
-    # 16 points, less what rounding takes.
-    assert small == set()
-
-
-def test_nothing_serious_is_found_by_axe(visit: Open, deck: Path) -> None:
-    page = ready(visit(deck, **SIZE))
-    # axe looks at what is visible: at every slide in its turn, with everything unfolded.
-    page.evaluate(
-        "() => document.querySelectorAll('details').forEach((fold) => { fold.open = true })"
-    )
-    # reveal's empty layers behind the slides would keep axe from seeing what a text stands on.
-    page.add_style_tag(content=".reveal .backgrounds { display: none }")
-    found: set[str] = set()
-    for _ in slides(page):
-        found.update(violations(page, "section.present:not(.stack)", EXCEPTIONS))
-    assert not found, "\n\n".join(sorted(found))
