@@ -109,8 +109,8 @@ def test_a_cue_says_that_a_slide_goes_on_and_covers_nothing(visit: Open, deck: P
 
 def test_code_then_output_then_explanation(visit: Open, deck: Path) -> None:
     page = ready(visit(deck, **SIZE))
-    # A prediction's output is a fragment; the code above it is there from the start.
-    outputs = page.locator(".cell-output.fragment")
+    # A prediction's output is a fragment; the code above it, where a slide shows it, comes first.
+    outputs = page.locator(".cell-code + .cell-output.fragment")
     assert outputs.count() >= 3
     for output in outputs.all():
         output.evaluate(
@@ -120,9 +120,7 @@ def test_code_then_output_then_explanation(visit: Open, deck: Path) -> None:
             }"""
         )
         code = output.locator("xpath=preceding-sibling::*[1]")
-        for _ in range(MOST_STEPS):  # a slide without code would otherwise be waited for in vain
-            if code.is_visible():
-                break
+        while not code.is_visible():
             page.evaluate("() => Reveal.nextFragment()")
         expect(output).to_be_hidden()
         page.evaluate("() => Reveal.nextFragment()")
