@@ -206,12 +206,13 @@ function render({ model, el }) {
     const value = Object.fromEntries(
       parameters.map(({ name, values }, i) => [name, values[states[at][i]]]),
     );
+    // Asked for first: the kernel answers one message after the other.
+    if (moved) show();
     const held = model.get("value");
     if (parameters.some(({ name }) => held[name] !== value[name])) {
       model.set("value", value);
       model.save_changes();
     }
-    if (moved) show();
   };
   const choose = (parameter, choice) => {
     const wanted = [...states[at]];
