@@ -33,6 +33,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,16 +41,16 @@ import nbformat
 import numpy as np
 import psutil
 from nbclient import NotebookClient
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from book import paths
 from book.execute import COMPARABLE, environment
-from tests.browser import chromium, lab_server
+from tests.browser import chromium, lab_server, pages
 from tests.browser.explorer import Card
 from tests.browser.lab_server import Lab
 
 NOTEBOOK = "01_pointwise_is_linear"
-EXPLORE, LINKED, PARAMETER = "beyond_one_pixel", "one_pixel", "kernel_size"
+EXPLORE, PARAMETER = "beyond_one_pixel", "kernel_size"
 NO_MEANING = "Shift"
 NOTE = """
 Times are of this machine, now: on a shared one they change from run to run, by half and more. Run
@@ -367,47 +368,61 @@ for index in range(len({EXPLORE}.grid.states)):
     return [float(line) for line in lab.run_code(code).split()]
 
 
-# ---- Linked figure -------------------------------------------------------------------------------
+# ---- Linked figures ------------------------------------------------------------------------------
 
 
 def linked(samples: int) -> Rows:
-    """Measure the linked figure in the book, from the disk: arrow keys, hover, new sizes."""
-    page_file = _built_page()
+    """Measure every linked figure in the book, from the disk: keys on its controls, and hover."""
     with chromium.running() as browser, chromium.pages(browser) as visit:
-        page = visit(page_file).page
-        card = Card(page, LINKED)
-        card.root.scroll_into_view_if_needed()
-        page.evaluate(STOPWATCH)
-        page.wait_for_load_state("networkidle")
-        floor = [pressed(page, NO_MEANING) for _ in range(samples)]
-        grid = card.root.get_by_role("grid", name="Image, channel 0")
-        grid.locator("[tabindex='0']").focus()
-        page.keyboard.press("Home")
-        keys = [
-            pressed(page, key)
-            for key, _ in zip(itertools.cycle(KEYS), range(samples), strict=False)
-        ]
-        cells = [cell.bounding_box() for cell in grid.locator("td").all()]
-        hover = []
-        for number in range(samples):
-            box = cells[(5 * number + 3) % len(cells)]
-            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-            hover.append(timed(page, lambda x=x, y=y: page.mouse.move(x, y), "pointerover"))
-        card.control("c_in").focus()
-        page.keyboard.press("Home")
-        sizes = [
-            pressed(page, key)
-            for key, _ in zip(itertools.cycle(KEYS), range(samples), strict=False)
-        ]
-    for name, times in (
-        ("an empty key handler", floor),
-        ("another pixel, by key", keys),
-        ("another pixel, by hover", hover),
-        ("another number of channels, by key", sizes),
-    ):
-        budget = "" if times is floor else "8 ms, 33 ms"
-        script, pixels = (np.percentile([t[i] for t in times], 95) for i in (0, 1))
-        yield Row(f"linked, {name}: script, pixels p95", f"{script:.1f}, {pixels:.0f} ms", budget)
+        floor: list[Times] = []
+        for page_file in _built_pages():
+            page = pages.ready(visit(page_file))
+            pages.unfold(page)
+            page.evaluate(STOPWATCH)
+            page.wait_for_load_state("networkidle")
+            floor = floor or [pressed(page, NO_MEANING) for _ in range(samples)]
+            for root in page.locator(".ob-card:not([data-kind='explore'])").all():
+                name = root.get_attribute("data-name")
+                root.scroll_into_view_if_needed()
+                yield _p95(f"{name}, by key", _keys_on_controls(root, samples))
+                if hover := _hover(root, samples):
+                    yield _p95(f"{name}, by hover", hover)
+            page.context.close()
+    yield _p95("an empty key handler", floor, budget="")
+
+
+def _p95(name: str, times: list[Times], budget: str = "8 ms, 33 ms") -> Row:
+    script, pixels = (np.percentile([time[i] for time in times], 95) for i in (0, 1))
+    return Row(f"linked, {name}: script, pixels p95", f"{script:.1f}, {pixels:.0f} ms", budget)
+
+
+def _keys_on_controls(root: Locator, samples: int) -> list[Times]:
+    """Press arrow keys on each control and each matrix of a figure, in turns of equal number."""
+    selector = "input[type=range]:not([disabled]), [role=application], td[tabindex='0']"
+    controls = [control for control in root.locator(selector).all() if control.is_visible()]
+    controls = controls or root.locator("button, input").all()[:1]
+    times = []
+    for control in controls:
+        control.focus()
+        for key, _ in zip(itertools.cycle(KEYS), range(max(6, samples // len(controls)))):
+            times.append(pressed(root.page, key))
+    return times
+
+
+def _hover(root: Locator, samples: int) -> list[Times]:
+    """Move the mouse over the places of a figure's first matrix, table or diagram."""
+    target = root.locator(".ob-cells, .ob-table, .ob-body svg").first
+    if not target.count() or not target.is_visible():
+        return []
+    target.scroll_into_view_if_needed()
+    box = target.bounding_box()
+    times = []
+    for number in range(samples):
+        x = box["x"] + box["width"] * ((5 * number + 3) % 13 + 0.5) / 13
+        y = box["y"] + box["height"] * ((3 * number + 1) % 11 + 0.5) / 11
+        move = "pointermove"
+        times.append(timed(root.page, lambda x=x, y=y: root.page.mouse.move(x, y), move))
+    return times
 
 
 # ---- Building ------------------------------------------------------------------------------------
@@ -432,27 +447,34 @@ def build() -> Rows:
 
 
 def weight() -> Rows:
-    """Weigh what the book's page loads at first, and the pictures of each explorer."""
-    page_file = _built_page()
+    """Weigh what each page of the book loads at first, and the pictures of each explorer."""
     with chromium.running() as browser, chromium.pages(browser) as visit:
-        opened = visit(page_file)
-        opened.page.wait_for_load_state("networkidle")
-        asked = {Path(address[7:].partition("?")[0]) for address in opened.log.requests}
+        for page_file in _built_pages():
+            yield from _weight_of(page_file, visit)
+
+
+def _weight_of(page_file: Path, visit: chromium.Open) -> Rows:
+    opened = visit(page_file)
+    opened.page.wait_for_load_state("networkidle")
+    asked = {Path(address[7:].partition("?")[0]) for address in opened.log.requests}
+    opened.page.context.close()
     own, others = {}, {}
     for path in sorted(path for path in asked if path.is_file()):
         names = ("explorers.js", "explorers.css", "book.css")
         is_own = path == page_file or path.name in names or path.parent.name == "frames"
         (own if is_own else others)[path] = len(gzip.compress(path.read_bytes()))
-    yield Row("page at first load, own, gzipped", _kilobytes(own.values()), "300 kB")
+    what = f"{page_file.stem}: first load, own, gzipped"
+    yield Row(what, _kilobytes(own.values()), "300 kB")
     html = own.pop(page_file)
     pictures = [size for path, size in own.items() if path.parent.name == "frames"]
     scripts = [size for path, size in own.items() if path.parent.name != "frames"]
     parts = f"{_kilobytes([html])}, {_kilobytes(scripts)}, {_kilobytes(pictures)}"
     yield Row("  HTML with data, script and style, pictures", parts)
-    yield Row("  the theme and MathJax beside it", _kilobytes(others.values()))
+    if page_file == _built_pages()[0]:
+        yield Row("  the theme and MathJax beside it", _kilobytes(others.values()))
     for name, frames in _frames(page_file):
         sizes = [(page_file.parent / frame).stat().st_size for frame in frames]
-        yield Row(f"frames of {name} ({len(sizes)})", _kilobytes(sizes), "600 kB")
+        yield Row(f"  frames of {name} ({len(sizes)})", _kilobytes(sizes), "600 kB")
 
 
 def _frames(page_file: Path) -> Iterator[tuple[str, list[str]]]:
@@ -467,10 +489,11 @@ def _frames(page_file: Path) -> Iterator[tuple[str, list[str]]]:
         yield name, sorted({frame["src"] for frame in json.loads(state)["frames"]})
 
 
-def _built_page() -> Path:
-    """Build the book in the repository, if anything has changed, and give the notebook's page."""
+@cache
+def _built_pages() -> list[Path]:
+    """Build the book in the repository, if anything has changed, and give its notebooks' pages."""
     _run([sys.executable, "-m", "book", "book"], paths.ROOT)
-    return paths.BOOK / f"{NOTEBOOK}.html"
+    return [paths.BOOK / f"{path.stem}.html" for path in paths.notebooks()]
 
 
 # ---- The table -----------------------------------------------------------------------------------

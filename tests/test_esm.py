@@ -161,9 +161,14 @@ def test_modules_have_no_imports_and_ask_no_other_host() -> None:
 
 
 def test_the_page_script_parses_and_holds_the_modules(run: Run) -> None:
+    shared = re.search(r"^const SHARED = (.*);$", page_script(), re.MULTILINE)
     sources = re.search(r"^const SOURCES = (\{.*?^\});$", page_script(), re.DOTALL | re.MULTILINE)
+    assert shared
     assert sources
-    assert json.loads(sources[1]) == {name: esm(name) for name in modules()}
+    found = {
+        name: f"{json.loads(shared[1])}\n{own}" for name, own in json.loads(sources[1]).items()
+    }
+    assert found == {name: esm(name) for name in modules()}
     assert run("explore", "typeof new Function(data)", page_script()) == "function"
     with pytest.raises(Exception, match="SyntaxError"):
         run("explore", "typeof new Function(data)", page_script() + ")")

@@ -51,23 +51,28 @@ def esm(name: str) -> str:
     """
     if name not in modules():
         raise ValueError(f"there is no front-end module {name!r}: choose {', '.join(modules())}.")
-    return "\n".join((_FOLDER / f"{part}.js").read_text("utf-8") for part in ("shared", name))
+    return f"{_text_of('shared')}\n{_text_of(name)}"
+
+
+def _text_of(part: str) -> str:
+    return (_FOLDER / f"{part}.js").read_text("utf-8")
 
 
 def page_script() -> str:
     """Give the classic script that brings all explorers of a page to life, without a kernel.
 
-    It holds the modules' text and imports it through blob addresses, because a page opened from
-    ``file://`` may not import a module from a file.
+    It holds the modules' text, with what they share once, and imports it through blob addresses,
+    because a page opened from ``file://`` may not import a module from a file.
 
     Returns
     -------
     str
         The script, for a file that every page of the book and every deck loads.
     """
-    sources = json.dumps({name: esm(name) for name in modules()}, indent=0)
-    host = (_FOLDER / "host.js").read_text("utf-8")
-    return f"(() => {{\nconst SOURCES = {sources};\n{host}\n}})();\n"
+    shared = json.dumps(_text_of("shared"))
+    sources = json.dumps({name: _text_of(name) for name in modules()}, indent=0)
+    constants = f"const SHARED = {shared};\nconst SOURCES = {sources};"
+    return f"(() => {{\n{constants}\n{_text_of('host')}\n}})();\n"
 
 
 def _style_files() -> list[Path]:

@@ -1,11 +1,12 @@
-// Brings the explorers of a page to life without a kernel. SOURCES holds the modules' text; a page
+// Brings the explorers of a page to life without a kernel. SHARED holds what
+// the modules have in common, SOURCES the modules' own text; a page
 // from file:// may import it from a blob, and from nowhere else.
 
 const imported = {};
 
 function importModule(name) {
   if (!imported[name]) {
-    const address = URL.createObjectURL(new Blob([SOURCES[name]], { type: "text/javascript" }));
+    const address = URL.createObjectURL(new Blob([SHARED, "\n", SOURCES[name]], { type: "text/javascript" }));
     imported[name] = import(address);
   }
   return imported[name];
