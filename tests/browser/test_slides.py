@@ -80,6 +80,17 @@ def test_the_linked_figure_moves_and_the_slide_stays(visit: Open, deck: Path) ->
     assert page.evaluate("() => Reveal.getIndices()") == here
 
 
+def test_a_digit_sets_the_first_control(visit: Open, deck: Path) -> None:
+    page = ready(visit(deck, **SIZE))
+    card = turn_to(page, EXPLORE)
+    for digit, value in (("4", "7"), ("1", "1"), ("9", "1")):
+        page.keyboard.press(digit)
+        expect(card.value("kernel_size")).to_have_text(value)
+    card.settled()
+    page.keyboard.press("2")
+    expect(card.value("kernel_size")).to_have_text("3")
+
+
 def test_the_deck_keeps_its_keys(visit: Open, deck: Path) -> None:
     page = ready(visit(deck, **SIZE))
     page.keyboard.press("ArrowRight")

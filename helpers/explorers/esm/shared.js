@@ -73,7 +73,9 @@ function obCard(model, kind) {
   // Arrow keys and space belong to the control that has the focus, not to the slides around it;
   // letters belong to the slides (speaker notes, full screen) unless they are typed.
   card.addEventListener("keydown", (event) => {
-    const letter = obSlide() && /^[a-z]$/i.test(event.key) && !obTypes(event.target);
+    const typed = obTypes(event.target);
+    if ((obSlide() || obLecture()) && /^[1-9]$/.test(event.key) && !typed) obPreset(controls, Number(event.key) - 1);
+    const letter = obSlide() && /^[a-z]$/i.test(event.key) && !typed;
     if (!letter && !["Escape", "Tab"].includes(event.key)) event.stopPropagation();
   });
   const say = (sentence) => {
@@ -86,6 +88,17 @@ function obCard(model, kind) {
     alert.textContent = sentence;
   };
   return { card, controls, body, readout, alert, say, complain };
+}
+
+/** In front of a class, a digit sets the first control to its first value, its second, and so on. */
+function obPreset(controls, at) {
+  const [input, ...others] = controls.querySelectorAll("input");
+  const choices = input?.type === "radio" ? [input, ...others].filter(({ name }) => name === input.name) : [];
+  if (choices[at]) choices[at].click();
+  else if (input?.type === "range" && at <= Number(input.max)) {
+    input.value = at;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  }
 }
 
 /** A slider over a list of texts, with its value, its ticks, and a button for each direction. */
