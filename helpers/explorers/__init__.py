@@ -7,12 +7,14 @@ from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.linked import LinkedFigure
 from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.page import esm, modules, page_script, page_style
+from helpers.explorers.two_matrices import TwoMatrices
 
 __all__ = [
     "Explorer",
     "ExplorerWidget",
     "LinkedFigure",
     "OnePixel",
+    "TwoMatrices",
     "esm",
     "explore",
     "modules",
