@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from helpers.explorers.base import ExplorerWidget, strip_widget_views
+from helpers.explorers.edge_head import EdgeHead
 from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.linked import LinkedFigure
 from helpers.explorers.one_pixel import OnePixel
@@ -10,6 +11,7 @@ from helpers.explorers.page import esm, modules, page_script, page_style
 from helpers.explorers.two_matrices import TwoMatrices
 
 __all__ = [
+    "EdgeHead",
     "Explorer",
     "ExplorerWidget",
     "LinkedFigure",
