@@ -29,7 +29,6 @@ _TARGETS = {
 _PLACES = ("left", "centre", "right")
 _SCORES = tuple(f"{place}_{head}" for head in (1, 2) for place in _PLACES)
 _MOST, _STEP = 6.0, 0.25
-_SINGULAR = 1e-9
 _ROUNDING = 1e-9
 
 
@@ -116,7 +115,7 @@ class EdgeHead(LinkedFigure):
             credit=CREDIT,
             value={
                 "kernel": "edge",
-                **dict(zip(_SCORES, (-2.0, 0.0, 2.0, 2.0, 0.0, -2.0), strict=True)),
+                **dict(zip(_SCORES, (-1.0, 0.0, 1.0, 1.0, 0.0, -1.0), strict=True)),
                 "two_heads": False,
                 "skip": False,
                 "signal": "edge",
@@ -272,19 +271,26 @@ class EdgeHead(LinkedFigure):
                 zip(shown["weights"], shown["scales"], strict=True), start=1
             )
         ]
-        who = "two heads" if heads > 1 else "one head"
-        who += " and the skip" if self.value["skip"] else ""
-        limit = _percent(shown["limit"])
-        most = (
-            f"At best {who} reach it wholly."
-            if shown["limit"] > 1 - _ROUNDING
-            else f"At best {who} reach {limit}: a head adds weights of one sign only."
-        )
         return (
             f"Target [{', '.join(map(_text, target))}]. {' '.join(parts)} Together they are "
             f"[{', '.join(map(_text, shown['kernel']))}], {_percent(shown['captured'])} of the "
-            f"target's energy. {most}"
+            f"target's energy. {self._most(shown['limit'])}"
         )
+
+    def _most(self, limit: float) -> str:
+        """Say what so many heads can be at best."""
+        skip = self.value["skip"]
+        if self.value["two_heads"]:
+            return "Two heads of opposite sign can be any kernel exactly."
+        if limit < 1 - _ROUNDING:
+            who = "one head and the skip reach" if skip else "one head reaches"
+            return f"At best {who} {_percent(limit)}: a head adds weights of one sign only."
+        if skip:
+            return (
+                "One head and the skip come as near to it as you like: a softmax gives 0 only in "
+                "the limit."
+            )
+        return "One head can be this kernel exactly: all its weights have one sign."
 
 
 def _signals() -> dict[str, tuple[float, ...]]:

@@ -62,22 +62,38 @@ export function bestScores(part) {
   });
 }
 
-function ehCode({ value, result, target, heads }) {
-  const list = (numbers, digits = 2) => `[${numbers.map((n) => Number(n.toFixed(digits)) + 0).join(", ")}]`;
-  const lines = result.weights.map((weights, h) => {
+const ehShare = (value) => `${(100 * value).toFixed(1)} %`;
+
+/** What so many heads can be at best, in words. */
+function ehMost({ two_heads: two, skip }, target, limit) {
+  if (two) return "Two heads of opposite sign can be any kernel exactly.";
+  if (limit < 1 - 1e-9) {
+    return `At best one head${skip ? " and the skip reach" : " reaches"} ${ehShare(limit)}: a head adds weights of one sign only.`;
+  }
+  if (skip) return "One head and the skip come as near to it as you like: a softmax gives 0 only in the limit.";
+  return "One head can be this kernel exactly: all its weights have one sign.";
+}
+
+/** The code for the current state; `signal` is what the figure shows. */
+export function code(value, target, { weights, scales, kernel, captured }) {
+  const list = (numbers) => `[${numbers.map((n) => ehNumber(n)).join(", ")}]`;
+  const ehNumber = (n) => (Number.isInteger(n) ? `${n + 0}.0` : String(Number(n.toFixed(2))));
+  const says = (text, what) => `${text.padEnd(54)}# ${what}`;
+  const lines = weights.map((line, h) => {
     const scores = EH_PLACES.map((place) => value[`${place}_${h + 1}`]);
-    return `a${h + 1} = torch.tensor(${list(scores)}).softmax(0)`.padEnd(48) + `# ${list(weights)}`;
+    return says(`a${h + 1} = torch.tensor(${list(scores)}).softmax(0)`, list(line));
   });
-  const terms = result.scales.map((scale, h) => `${Number(scale.toFixed(4)) + 0} * a${h + 1}`);
-  if (value.skip) terms.unshift("torch.tensor([0, 1, 0])");
+  const terms = scales.map((scale, h) => `${scale < 0 ? "-" : h ? "+" : ""} ${Math.abs(scale).toFixed(4)} * a${h + 1}`);
+  if (value.skip) lines.push("skip = torch.tensor([0.0, 1.0, 0.0])");
+  const all = `${value.skip ? "skip " : ""}${value.skip && scales[0] >= 0 ? "+ " : ""}${terms.join(" ")}`;
   return [
     `target = torch.tensor(${list(target)})`,
     ...lines,
-    `kernel = ${terms.join(" + ")}`.padEnd(48) + `# ${list(result.kernel)}`,
-    "missing = (target - kernel).square().sum() / target.square().sum()",
-    "1 - missing".padEnd(48) + `# ${result.captured.toFixed(3)}`,
-    "F.conv1d(signal[None, None], kernel[None, None])" + `# ${heads}`,
-  ].join("\n").replace("])# ", "])   # ");
+    says(`kernel = ${all.trim().replace(/\s+/g, " ")}`, list(kernel)),
+    "missing = (target - kernel).square().sum()",
+    says("1 - missing / target.square().sum()", captured.toFixed(3)),
+    "F.conv1d(signal[None, None], kernel[None, None])",
+  ].join("\n");
 }
 
 function render({ model, el }) {
@@ -189,7 +205,6 @@ function render({ model, el }) {
   const credit = obMake("p", { className: "eh-credit", textContent: model.get("credit") });
   card.append(listing.element, credit);
 
-  const share = (value) => `${(100 * value).toFixed(1)} %`;
   const show = () => {
     const value = model.get("value");
     const target = targets[value.kernel];
@@ -220,22 +235,22 @@ function render({ model, el }) {
     draw(result, signal);
     const who = `${value.two_heads ? "two heads" : "one head"}${value.skip ? " and the skip" : ""}`;
     const whole = result.limit > 1 - 1e-9;
-    const limit = whole ? `At best ${who} reach it wholly.` : `At best ${who} reach ${share(result.limit)}: a head adds weights of one sign only.`;
-    percent.textContent = share(result.captured);
-    most.textContent = whole ? "" : ` (at most ${share(result.limit)} for ${who})`;
+    const limit = ehMost(value, target, result.limit);
+    percent.textContent = ehShare(result.captured);
+    most.textContent = whole ? "" : ` (at most ${ehShare(result.limit)} for ${who})`;
     reached.style.width = `${100 * Math.max(0, result.captured)}%`;
     bound.style.left = `${100 * result.limit}%`;
     const parts = weights.map((list, h) =>
       `${value.two_heads ? `Head ${h + 1}` : "The head"} has the weights ${list.map((w) => obText(w)).join(", ")} (none negative, sum 1), times ${obText(scales[h])}.`);
     say(
       `Target [${target.map((t) => obText(t)).join(", ")}]. ${parts.join(" ")} Together they are ` +
-        `[${result.kernel.map((w) => obText(w)).join(", ")}], ${share(result.captured)} of the target\u2019s energy. ${limit}`,
+        `[${result.kernel.map((w) => obText(w)).join(", ")}], ${ehShare(result.captured)} of the target\u2019s energy. ${limit}`,
     );
     wave.setAttribute("aria-label",
       `The signal, the target\u2019s response (largest ${obText(Math.max(...result.wanted))}, least ${obText(Math.min(...result.wanted))}) ` +
       `and that of what you built (largest ${obText(Math.max(...result.response))}, least ${obText(Math.min(...result.response))}).`);
-    listing.set(ehCode({ value, result, target, heads: who }));
-    card.dataset.captured = share(result.captured);
+    listing.set(code(value, target, result));
+    card.dataset.captured = ehShare(result.captured);
   };
 
   // ---- What the model says -----------------------------------------------------------------------------------
