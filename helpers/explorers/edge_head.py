@@ -109,7 +109,7 @@ class EdgeHead(LinkedFigure):
         super().__init__(
             name="edge_head",
             title="Can a head find an edge?",
-            description="A softmax gives weights that are at least 0 and sum to 1: a head averages.",
+            description="A softmax gives weights from 0 up that sum to 1: a head averages.",
             targets={name: list(kernel) for name, kernel in _TARGETS.items()},
             signals={name: list(signal) for name, signal in _signals().items()},
             credit=CREDIT,

@@ -55,7 +55,7 @@ _BRUSHES = {"red": (0.85, 0.10, 0.10), "dark": (0.08, 0.08, 0.10), "white": (1.0
 _READS = {
     1: ("look and place",),
     2: ("look", "place"),
-    4: ("hue", "lightness and contrast", "row", "column"),
+    4: ("hue", "light", "row", "column"),
 }
 _ROUNDING = 1e-9
 _EXTENT = (-0.5, _SIDE - 0.5, _SIDE - 0.5, -0.5)
@@ -119,7 +119,7 @@ def _look_of_photograph() -> np.ndarray:
 
 
 def _look(colours: np.ndarray, contrast: np.ndarray) -> np.ndarray:
-    """Give the first four channels of X from mean colours ``(N, 3)`` and their contrast ``(N,)``."""
+    """Give the first four channels of X, from mean colours ``(N, 3)`` and contrast ``(N,)``."""
     red, green, blue = np.asarray(colours, dtype=float).T
     light = 0.299 * red + 0.587 * green + 0.114 * blue
     channels = (2 * (red - green), red + green - 2 * blue, 2 * light - 1, 4 * contrast - 0.5)

@@ -111,7 +111,7 @@ const TM_ROUNDING = 1e-9;
 const TM_KERNELS = [1, 3, 5, 7];
 const TM_HEADS = [1, 2, 4];
 const TM_SUPPORTS = ["full", "window", "sliding"];
-const TM_SUPPORT_NAMES = ["all tokens", "7 \u00d7 7 windows", "7 \u00d7 7 around the query"];
+const TM_SUPPORT_NAMES = ["all", "7 \u00d7 7 windows", "7 \u00d7 7 around"];
 const TM_IMAGES = ["photograph", "painted"];
 const TM_PATCH = 16;
 
@@ -162,35 +162,38 @@ function tmMoved(now, before) {
   return rows;
 }
 
-function tmCode({ value, left, right, key }) {
-  const { kernel_size: k, heads, head, support, query } = value;
-  const d = 8 / heads;
+/** The code for the current state. X, W_Q, W_K, filter and image are what the figure shows. */
+export function code({ kernel_size: k, heads, head, support, query, key }, left, right) {
+  const at = key < 0 ? query : key;
+  const says = (text, what) => `${text.padEnd(51)}# ${what}`;
+  const places = ["row, column = torch.arange(196) // 14, torch.arange(196) % 14"];
   const masks = {
     full: [],
-    window: ["row, column = torch.arange(196) // 14, torch.arange(196) % 14", "window = row // 7 * 2 + column // 7",
-      "hidden = window[:, None] != window", "scores = scores.masked_fill(hidden, -torch.inf)"],
-    sliding: ["row, column = torch.arange(196) // 14, torch.arange(196) % 14",
-      "hidden = ((row[:, None] - row).abs() > 3) | ((column[:, None] - column).abs() > 3)",
-      "scores = scores.masked_fill(hidden, -torch.inf)"],
+    window: [...places, "window = row // 7 * 2 + column // 7", "hidden = window[:, None] != window"],
+    sliding: [
+      ...places, "hidden = (row[:, None] - row).abs() > 3", "hidden |= (column[:, None] - column).abs() > 3",
+    ],
   };
-  const at = key < 0 ? query : key;
-  const says = (text, number, digits) => `${text.padEnd(52)}# ${obText(number, digits)}`;
   return [
     `conv = nn.Conv2d(8, 8, ${k}, padding=${(k - 1) / 2}, groups=8, bias=False)`,
-    "A = as_mixing(conv, image).token[0, 2]              # (196, 196), lightness: parameters only",
-    says(`A[${query}, ${at}]`, left[at], 3),
+    "conv.weight.data[2, 0] = filter",
+    says("A = as_mixing(conv, image).token[0, 2]", "lightness: parameters"),
+    says(`A[${query}, ${at}]`, obText(left[at], 3)),
     "",
-    `q = (X @ W_Q).unflatten(1, (${heads}, ${d})).transpose(0, 1)    # (${heads}, 196, ${d})`,
-    `k = (X @ W_K).unflatten(1, (${heads}, ${d})).transpose(0, 1)`,
-    `scores = q @ k.mT / math.sqrt(${d})`,
+    `q = (X @ W_Q).unflatten(1, (${heads}, ${8 / heads})).transpose(0, 1)`,
+    says(`k = (X @ W_K).unflatten(1, (${heads}, ${8 / heads})).transpose(0, 1)`, "(H, N, d)"),
+    `scores = q @ k.mT / math.sqrt(${8 / heads})`,
     ...masks[support],
-    `A = scores.softmax(-1)[${head}]`.padEnd(52) + "# (196, 196), computed from X",
-    says(`A[${query}, ${at}]`, right[at], 4),
+    ...(masks[support].length ? ["scores = scores.masked_fill(hidden, -torch.inf)"] : []),
+    says(`A = scores.softmax(-1)[${head}]`, "computed from X"),
+    says(`A[${query}, ${at}]`, obText(right[at], 4)),
   ].join("\n");
 }
 
 function render({ model, el }) {
   const { card, controls, body, readout, say } = obCard(model, "two_matrices");
+  // The colour maps are read off the card, which must stand in the document for that.
+  document.body.append(card);
   const projection = model.get("projection");
   const filters = model.get("filters");
   const reads = model.get("reads");
@@ -262,7 +265,24 @@ function render({ model, el }) {
     onPoint: (place) => look(place && { query: place.row, key: place.column }),
     onChoose: (place) => choose({ query: place.row, key: place.column }),
   };
-  const view = (name, kind, cell, events, scale = true) => obMatrix({ card, name, kind, cell, scale, ...events });
+  /** A matrix with its own scale below: the bar, and below it what its ends and its zero stand for. */
+  const view = (name, kind, cell, events) => {
+    const matrix = obMatrix({ card, name, kind, cell, scale: false, ...events });
+    if (kind === "picture") return matrix;
+    const stops = getComputedStyle(card).getPropertyValue(`--ob-map-${kind}`).trim().split(/\s+/).join(", ");
+    const bar = obMake("i");
+    bar.style.background = `linear-gradient(to right, ${stops})`;
+    const ends = (kind === "signed" ? ["", "0", ""] : ["0", ""]).map((text) => obMake("span", { textContent: text }));
+    matrix.element.append(obMake("div", { className: "tm-scale", "aria-hidden": "true" }, bar, obMake("span", {}, ...ends)));
+    const put = (element, text) => {
+      if (element.textContent !== text) element.textContent = text;
+    };
+    matrix.label = (limit) => {
+      if (kind === "signed") put(ends[0], obText(-limit));
+      put(ends[ends.length - 1], obText(limit, limit < 0.1 ? 3 : 2));
+    };
+    return matrix;
+  };
   const map = (name, kind) => view(name, kind, TM_SIDE, pixels);
   const views = {
     image: view("The image, 14 by 14 tokens", "picture", TM_SIDE, {
@@ -364,39 +384,28 @@ function render({ model, el }) {
     }
     target.drawColours(overlay, TM_SIDE, TM_SIDE);
   };
-  const legends = {};
-  /** The scale of a view drawn by its colours: its ends beside its bar. */
-  const label = (name, kind, limit) => {
-    const text = kind === "signed" ? [obText(-limit), "", obText(limit)] : ["0", "", obText(limit, 3)];
-    if (legends[name] === text.join()) return;
-    legends[name] = text.join();
-    const legend = views[name].element.querySelector(".ob-scale");
-    if (!legend.querySelector("i")) legend.replaceChildren("", obMake("i", { className: `tm-bar-${kind}` }), "");
-    legend.firstChild.textContent = text[0];
-    legend.lastChild.textContent = text[2];
-  };
   let selected = "";
   const showSelection = () => {
     const value = model.get("value");
     const { query, key } = selection();
     const state = numbers();
     const filter = filters[value.kernel_size];
-    const limit = remembered.limit?.key === filter ? remembered.limit.value : once("limit", filter, () => Math.max(...filter.flat().map(Math.abs)));
+    const limit = once("limit", value.kernel_size, () => largest(filter.flat()));
     const row = (matrix) => matrix.subarray(query * TM_COUNT, (query + 1) * TM_COUNT);
     const [left, right] = [row(state.depthwise), row(state.attention)];
     let top = 0;
     for (let m = 0; m < TM_COUNT; m += 1) if (right[m] > right[top] + TM_ROUNDING) top = m;
     layOver(views.leftRow, state.depthwise, query, limit, "signed");
     layOver(views.rightRow, state.attention, query, right[top], "weights");
-    label("leftRow", "signed", limit);
-    label("rightRow", "weights", right[top]);
+    views.leftRow.label(limit);
+    views.rightRow.label(right[top]);
 
     const marks = `${query} ${key} ${value.kernel_size}`;
     if (marks !== selected) {
       selected = marks;
       const ends = [placeOf(query), ...(key >= 0 && key !== query ? [{ ...placeOf(key), dashed: true }] : [])];
       for (const name of ["image", "leftRow", "rightRow", "light", "convolved", "attended"]) views[name].mark(ends);
-      const rows = [{ row: query - 1, column: 0, rows: 3, columns: TM_COUNT }];
+      const rows = [{ row: query - 3, column: 0, rows: 7, columns: TM_COUNT }];
       if (key >= 0) rows.push({ row: query - 4, column: key - 4, rows: 9, columns: 9, dashed: true });
       for (const name of ["left", "right"]) views[name].mark(rows);
       const [from, to] = [placeOf(query), placeOf(Math.max(key, 0))];
@@ -419,15 +428,18 @@ function render({ model, el }) {
     const painted = value.image === "painted" && model.get("painted").some((one) => one >= 0);
     const place = state.moved === 0 ? " This head reads places alone, so it does not move either." : "";
     const paintSaid = painted
-      ? ` Your paint moved ${state.moved} of 196 rows of the head's matrix and none of the filter's.${place}`
+      ? ` Your paint moved ${state.moved} of the head\u2019s 196 rows and none of the filter\u2019s.${place}`
       : " Paint on the image, and only the right-hand matrix moves.";
-    say(
+    const whole =
       `Row ${query} of both matrices: the token at ${tmPlace(query)}. ` +
-        `Depthwise, ${k} \u00d7 ${k}: ${nonzero[0]} of 196 weights are not zero, ${negative} of them negative; they sum to ${obText(sum)}. ` +
-        `Head ${value.head + 1} of ${value.heads}: ${nonzero[1]} weights, none negative; they sum to 1; ` +
-        `the largest is ${obText(right[top], 3)}, at ${tmPlace(top)}.${pair}${paintSaid}`,
-    );
-    listing.set(tmCode({ value: { ...value, query }, left, right, key }));
+      `Depthwise, ${k} \u00d7 ${k}: ${nonzero[0]} of 196 weights are not zero, ${negative} of them negative; they sum to ${obText(sum)}. ` +
+      `Head ${value.head + 1} of ${value.heads}: ${nonzero[1]} weights, none negative; they sum to 1; ` +
+      `the largest is ${obText(right[top], 3)}, at ${tmPlace(top)}.`;
+    const brief =
+      `Row ${query}, ${tmPlace(query)}. Filter: ${nonzero[0]} weights, ${negative} negative, sum ${obText(sum)}. ` +
+      `Head: ${nonzero[1]} weights, none negative, sum 1, largest ${obText(right[top], 3)}.`;
+    say(`${obSlide() ? brief : whole}${pair}${paintSaid}`);
+    listing.set(code({ ...value, query, key }, left, right));
     if (hover) return;
     const words = `Query at ${tmPlace(query)}`;
     for (const name of ["image", "leftRow", "rightRow", "light", "convolved", "attended"]) views[name].setCursor(placeOf(query), words);
@@ -439,15 +451,16 @@ function render({ model, el }) {
 
   // ---- What they say of the matrices --------------------------------------------------------------------
   const facts = [
-    ["not zero", (s) => [tmCount(s.left.nonzero), `${tmCount(s.right.nonzero)}, of which ${tmCount(s.shared)} also in the filter\u2019s reach`]],
-    ["weights come from", (s) => [`${s.left.distinct} ${s.left.distinct === 1 ? "number" : "numbers"}, the same in every row`, "X, a new row for every query"]],
+    ["not zero", (s) => [tmCount(s.left.nonzero), tmCount(s.right.nonzero)]],
+    ["in both", (s) => [tmCount(s.shared), tmCount(s.shared)]],
+    ["set by", (s) => [`${s.left.distinct} ${s.left.distinct === 1 ? "number" : "numbers"}`, "X"]],
     ["negative", (s) => [tmCount(s.left.negative), tmCount(s.right.negative)]],
-    ["rows sum to", (s) => [`${obText(s.left.low)} to ${obText(s.left.high)}`, "1, every one"]],
-    ["rows moved by paint", (s) => ["0 of 196", `${s.moved} of 196`]],
+    ["rows sum to", (s) => [[s.left.low, s.left.high].map((sum) => obText(sum, obSlide() ? 1 : 2)).join(" to "), "1"]],
+    ["moved by paint", (s) => ["0 rows", `${s.moved} rows`]],
   ];
   const cells = facts.map(([name]) => [obMake("th", { scope: "row", textContent: name }), obMake("td"), obMake("td")]);
   const table = obMake("table", { className: "tm-facts" },
-    obMake("caption", { textContent: "The whole matrices, 38,416 cells each" }),
+    obMake("caption", { textContent: obSlide() ? "Both matrices" : "Both matrices: 196 rows, 38,416 cells" }),
     obMake("thead", {}, obMake("tr", {}, obMake("td"), obMake("th", { scope: "col", textContent: "depthwise" }), obMake("th", { scope: "col", textContent: "head" }))),
     obMake("tbody", {}, ...cells.map((line) => obMake("tr", {}, ...line))),
   );
@@ -460,11 +473,6 @@ function render({ model, el }) {
 
   const bold = (text) => obMake("b", { textContent: text });
   const drawn = {};
-  const drawIf = (name, source, draw) => {
-    if (drawn[name] === source) return;
-    drawn[name] = source;
-    draw();
-  };
   const largest = (list) => list.reduce((most, one) => Math.max(most, Math.abs(one)), 0);
   let captions = "";
   const showMatrices = () => {
@@ -472,39 +480,41 @@ function render({ model, el }) {
     const state = numbers();
     const k = value.kernel_size;
     const filter = filters[k];
-    const limit = once("limit", filter, () => largest(filter.flat()));
-    drawIf("left", state.depthwise, () => views.left.draw(state.depthwise, TM_COUNT, TM_COUNT, limit));
-    drawIf("right", state.attention, () => views.right.draw(state.attention, TM_COUNT, TM_COUNT, state.end));
-    drawIf("filter", filter, () => {
-      views.filter.draw(filter.flat(), k, k, limit);
-      selected = "";
-    });
-    for (const name of ["light", "convolved", "attended"]) {
-      drawIf(name, state[name], () => views[name].draw(state[name], TM_SIDE, TM_SIDE, largest(state[name])));
-    }
-    drawIf("image", "once", () => views.image.drawColours(blank, TM_SIDE, TM_SIDE));
+    const limit = once("limit", k, () => largest(filter.flat()));
+    const draw = (name, source, rows, end) => {
+      if (drawn[name] === source) return;
+      drawn[name] = source;
+      views[name].draw(source, rows, rows, end);
+      views[name].label(end);
+    };
+    draw("left", state.depthwise, TM_COUNT, limit);
+    draw("right", state.attention, TM_COUNT, state.end);
+    draw("filter", once("flat", k, () => filter.flat()), k, limit);
+    for (const name of ["light", "convolved", "attended"]) draw(name, state[name], TM_SIDE, largest(state[name]));
+    if (!drawn.image) views.image.drawColours((drawn.image = blank), TM_SIDE, TM_SIDE);
     showPaper();
     showFacts(state);
     const shows = `${k} ${value.heads} ${value.head} ${value.image}`;
     if (shows === captions) return;
     captions = shows;
-    const head = `head ${value.head + 1} of ${value.heads}`;
+    const [short, of] = [obSlide(), `head ${value.head + 1} of ${value.heads}`];
+    const two = (name, rest) => [bold(name), short ? "" : rest];
     views.image.setCaption(bold("Image"), ": 14 \u00d7 14 tokens");
-    views.left.setCaption(bold("Depthwise A"), ": parameters");
-    views.right.setCaption(bold("Attention A"), ": computed from X");
-    views.filter.setCaption(bold("Its filter"), `, ${k} \u00d7 ${k}`);
-    views.leftRow.setCaption("its row, laid over the image");
-    views.rightRow.setCaption(`${head}: its row`);
-    views.light.setCaption(bold("X"), ": lightness");
-    views.convolved.setCaption(bold("A X"), ", depthwise");
-    views.attended.setCaption(bold("A X"), `, ${head}`);
+    views.left.setCaption(...two("Depthwise A", ": parameters"));
+    views.right.setCaption(...two("Attention A", ": from X"));
+    views.filter.setCaption(...two("Filter", `, ${k} \u00d7 ${k}`));
+    views.leftRow.setCaption(...two("Its row", ", laid over the image"));
+    views.rightRow.setCaption(...two("Its row", `, ${of}`));
+    views.light.setCaption(...two("X", ", channel lightness"));
+    views.convolved.setCaption(...two("A X", ", depthwise"));
+    views.attended.setCaption(...two("A X", `, ${of}`));
   };
 
   // ---- Controls ---------------------------------------------------------------------------------------
   const radios = {
-    kernel_size: obRadios({ name: "kernel_size", label: "kernel size k", onChange: (at) => set({ kernel_size: TM_KERNELS[at] }) }),
-    heads: obRadios({ name: "heads", label: "heads H", onChange: (at) => set({ heads: TM_HEADS[at], head: Math.min(model.get("value").head, TM_HEADS[at] - 1) }) }),
-    head: obRadios({ name: "head", label: "head shown", onChange: (at) => set({ head: at }) }),
+    kernel_size: obRadios({ name: "kernel_size", label: obSlide() ? "k" : "kernel size k", onChange: (at) => set({ kernel_size: TM_KERNELS[at] }) }),
+    heads: obRadios({ name: "heads", label: obSlide() ? "H" : "heads H", onChange: (at) => set({ heads: TM_HEADS[at], head: Math.min(model.get("value").head, TM_HEADS[at] - 1) }) }),
+    head: obRadios({ name: "head", label: obSlide() ? "head" : "head shown", onChange: (at) => set({ head: at }) }),
     support: obRadios({ name: "support", label: "keys", onChange: (at) => set({ support: TM_SUPPORTS[at] }) }),
     image: obRadios({ name: "image", label: "image", onChange: (at) => set({ image: TM_IMAGES[at] }) }),
     brush: obRadios({ name: "brush", label: "brush", onChange: (at) => {
@@ -554,7 +564,11 @@ function render({ model, el }) {
   });
   const words = obMake("div", { className: "tm-words" }, table, readout, listing.element);
   const credit = obMake("p", { className: "tm-credit", textContent: model.get("credit") });
-  body.append(how, obMake("div", { className: "tm-views" }, flow, words), credit);
+  const letter = (text, role) => obMake("b", { className: `tm-${role}`, textContent: text });
+  const formula = obMake("p", { className: "tm-formula" },
+    "Y = \u03a3 ", letter("A", "token"), " X ", letter("W", "channel"), " + b. Here is ", letter("A", "token"),
+    ", the token mixing: of one channel on the left, of one head on the right.");
+  body.append(formula, how, obMake("div", { className: "tm-views" }, flow, words), credit);
 
   const among = (list, value, other) => (list.includes(value) ? value : other);
   const within = (value, low, high, other) => (Number.isInteger(value) ? Math.min(high, Math.max(low, value)) : other);
@@ -585,8 +599,6 @@ function render({ model, el }) {
   };
   model.on("change:value", valueChanged);
   model.on("change:painted", paintedChanged);
-  // The colour maps are read off the card, which must stand in the document for that.
-  document.body.append(card);
   repaint();
   valueChanged();
   el.replaceChildren(card);
