@@ -171,7 +171,7 @@ function render({ model, el }) {
     name: `${place}_${head}`, label: `${place}`, onChange: (at) => set({ [`${place}_${head}`]: EH_STEPS[at] }),
   })));
   const boxes = sliders.map((list, h) => obMake("fieldset", { className: "eh-scores" },
-    obMake("legend", { textContent: `Head ${h + 1}: scores before the softmax` }), ...list.map(({ element }) => element)));
+    obMake("legend", { textContent: `Head ${h + 1}: scores${obSlide() ? "" : " before the softmax"}` }), ...list.map(({ element }) => element)));
   sliders.forEach((list, h) => list.forEach(({ element }, at) => element.querySelector("input").setAttribute("aria-label", `head ${h + 1}, score of the ${EH_PLACES[at]} token`)));
   const kernel = obRadios({ name: "kernel", label: "target", onChange: (at) => set({ kernel: names[at] }) });
   const heads = obRadios({ name: "two_heads", label: "heads", onChange: (at) => set({ two_heads: at === 1 }) });
@@ -201,6 +201,8 @@ function render({ model, el }) {
   });
   const left = obMake("div", { className: "eh-left" }, ...boxes, meter);
   const right = obMake("div", { className: "eh-right" }, view.table, wave);
+  // On a slide what is said stands beside the table.
+  if (obSlide()) right.insertBefore(readout, wave);
   body.append(how, obMake("div", { className: "eh-views" }, left, right));
   const credit = obMake("p", { className: "eh-credit", textContent: model.get("credit") });
   card.append(listing.element, credit);
@@ -213,10 +215,10 @@ function render({ model, el }) {
     const result = compute({ target, scores: value.two_heads ? scores : scores.slice(0, 1), skip: value.skip, signal });
     const { weights, scales } = result;
 
-    kernel.set(names.map((name) => `${EH_NAMES[name]} [${targets[name].map((t) => obText(t)).join(", ")}]`), names.indexOf(value.kernel));
+    kernel.set(names.map((name) => obSlide() ? EH_NAMES[name] : `${EH_NAMES[name]} [${targets[name].map((t) => obText(t)).join(", ")}]`), names.indexOf(value.kernel));
     heads.set(["one", "two"], value.two_heads ? 1 : 0);
     skip.set(["off", "on"], value.skip ? 1 : 0);
-    signalChoice.set(["a step up and down", "a line of the photograph"], Object.keys(signals).indexOf(value.signal));
+    signalChoice.set(obSlide() ? ["step", "photograph"] : ["a step up and down", "a line of the photograph"], Object.keys(signals).indexOf(value.signal));
     sliders.forEach((list, h) => list.forEach((slider, at) => slider.set(EH_STEPS.map((step) => obText(step)), EH_STEPS.indexOf(scores[h][at]))));
     obHide(boxes[1], !value.two_heads);
     obHide(credit, value.signal !== "photograph");
@@ -242,9 +244,10 @@ function render({ model, el }) {
     bound.style.left = `${100 * result.limit}%`;
     const parts = weights.map((list, h) =>
       `${value.two_heads ? `Head ${h + 1}` : "The head"} has the weights ${list.map((w) => obText(w)).join(", ")} (none negative, sum 1), times ${obText(scales[h])}.`);
+    const list = (numbers) => `[${numbers.map((number) => obText(number)).join(", ")}]`;
     say(
-      `Target [${target.map((t) => obText(t)).join(", ")}]. ${parts.join(" ")} Together they are ` +
-        `[${result.kernel.map((w) => obText(w)).join(", ")}], ${ehShare(result.captured)} of the target\u2019s energy. ${limit}`,
+      `Target ${list(target)}. ${obSlide() ? "" : `${parts.join(" ")} `}Together they are ` +
+        `${list(result.kernel)}, ${ehShare(result.captured)} of the target\u2019s energy. ${limit}`,
     );
     wave.setAttribute("aria-label",
       `The signal, the target\u2019s response (largest ${obText(Math.max(...result.wanted))}, least ${obText(Math.min(...result.wanted))}) ` +
