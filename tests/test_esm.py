@@ -175,5 +175,5 @@ def test_the_page_script_parses_and_holds_the_modules(run: Run) -> None:
 
 
 def test_an_unknown_module_is_named() -> None:
-    with pytest.raises(ValueError, match="no front-end module 'two_pixels': choose .*explore"):
+    with pytest.raises(ValueError, match=r"no front-end module 'two_pixels': choose .*explore"):
         esm("two_pixels")

@@ -271,9 +271,11 @@ class EdgeHead(LinkedFigure):
                 zip(shown["weights"], shown["scales"], strict=True), start=1
             )
         ]
+        worse = "worse than nothing: " if shown["captured"] < 0 else ""
         return (
             f"Target [{', '.join(map(_text, target))}]. {' '.join(parts)} Together they are "
-            f"[{', '.join(map(_text, shown['kernel']))}], {_percent(shown['captured'])} of the "
+            f"[{', '.join(map(_text, shown['kernel']))}], {worse}"
+            f"{_percent(shown['captured'])} of the "
             f"target's energy. {self._most(shown['limit'])}"
         )
 
@@ -321,4 +323,4 @@ def _text(value: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f} %".replace("-", "\N{MINUS SIGN}")

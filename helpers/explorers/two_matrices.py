@@ -439,21 +439,32 @@ class TwoMatrices(LinkedFigure):
         row, column = divmod(value["query"], _SIDE)
         top = divmod(int(np.argmax(np.round(right, 9))), _SIDE)
         k, heads = value["kernel_size"], value["heads"]
-        moved = facts["attention"]["moved"]
-        painted = (
-            f" Painting moved {moved} of 196 rows of the right-hand matrix, and none of the left's."
-            if value["image"] == "painted" and any(one >= 0 for one in self.painted)
-            else " Paint on the image, and only the right-hand matrix moves."
-        )
+        still = " This head reads places alone: paint does not move it."
+        painted = still if self._reads_places() else ""
+        if value["image"] == "painted" and any(one >= 0 for one in self.painted):
+            painted = (
+                f" Your paint moved {facts['attention']['moved']} of the head's 196 rows and none "
+                f"of the filter's.{painted}"
+            )
+        elif not painted:
+            painted = " Paint on the image, and only the right-hand matrix moves."
+        distinct = facts["depthwise"]["distinct"]
         return (
             f"Row {value['query']} of both matrices, for the token at row {row}, column {column}. "
-            f"Depthwise, {k} × {k}: {_count(left != 0)} of 196 weights are not zero, "
+            f"Depthwise, {k} × {k}: {_count(left != 0)} of 196 weights "
+            f"{'is' if _count(left != 0) == 1 else 'are'} not zero, "
             f"{_count(left < 0)} of them negative; they sum to {_text(left.sum())}. "
             f"Attention, head {value['head'] + 1} of {heads}: {_count(right != 0)} weights, none "
             f"negative; they sum to 1, and the largest is {_text(right.max(), 3)}, at row "
             f"{top[0]}, column {top[1]}. All {facts['depthwise']['nonzero']:,} non-zeros of the "
-            f"left-hand matrix are {facts['depthwise']['distinct']} numbers.{painted}"
+            f"left-hand matrix are {distinct} number{'s' if distinct > 1 else ''}.{painted}"
         )
+
+    def _reads_places(self) -> bool:
+        """Whether the head's columns of W_Q read none of the channels that paint changes."""
+        width = len(_CHANNELS) // self.value["heads"]
+        columns = slice(self.value["head"] * width, (self.value["head"] + 1) * width)
+        return not projection()[:4, columns].any()
 
     def _painted(self) -> list[int] | None:
         return list(self.painted) if self.value["image"] == "painted" else None

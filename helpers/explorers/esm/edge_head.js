@@ -62,7 +62,7 @@ export function bestScores(part) {
   });
 }
 
-const ehShare = (value) => `${(100 * value).toFixed(1)} %`;
+const ehShare = (value) => `${(100 * value).toFixed(1)} %`.replace("-", "\u2212");
 
 /** What so many heads can be at best, in words. */
 function ehMost({ two_heads: two, skip }, target, limit) {
@@ -247,7 +247,7 @@ function render({ model, el }) {
     const list = (numbers) => `[${numbers.map((number) => obText(number)).join(", ")}]`;
     say(
       `Target ${list(target)}. ${obSlide() ? "" : `${parts.join(" ")} `}Together they are ` +
-        `${list(result.kernel)}, ${ehShare(result.captured)} of the target\u2019s energy. ${limit}`,
+        `${list(result.kernel)}, ${result.captured < 0 ? "worse than nothing: " : ""}${ehShare(result.captured)} of the target\u2019s energy. ${limit}`,
     );
     wave.setAttribute("aria-label",
       `The signal, the target\u2019s response (largest ${obText(Math.max(...result.wanted))}, least ${obText(Math.min(...result.wanted))}) ` +

@@ -426,13 +426,16 @@ function render({ model, el }) {
       : ` For the key at ${tmPlace(key)}: ${obText(left[key], 3)} in the filter's matrix, ${obText(right[key], 3)} in the head's.`;
     const k = value.kernel_size;
     const painted = value.image === "painted" && model.get("painted").some((one) => one >= 0);
-    const place = state.moved === 0 ? " This head reads places alone, so it does not move either." : "";
+    const columns = projection.length / value.heads;
+    // The first four channels of X are those that paint changes.
+    const still = projection.slice(0, 4).every((line) => line.slice(value.head * columns, (value.head + 1) * columns).every((gain) => gain === 0));
+    const place = still ? " This head reads places alone: paint does not move it." : "";
     const paintSaid = painted
       ? ` Your paint moved ${state.moved} of the head\u2019s 196 rows and none of the filter\u2019s.${place}`
-      : " Paint on the image, and only the right-hand matrix moves.";
+      : place || " Paint on the image, and only the right-hand matrix moves.";
     const whole =
       `Row ${query} of both matrices: the token at ${tmPlace(query)}. ` +
-      `Depthwise, ${k} \u00d7 ${k}: ${nonzero[0]} of 196 weights are not zero, ${negative} of them negative; they sum to ${obText(sum)}. ` +
+      `Depthwise, ${k} \u00d7 ${k}: ${nonzero[0]} of 196 weights ${nonzero[0] === 1 ? "is" : "are"} not zero, ${negative} of them negative; they sum to ${obText(sum)}. ` +
       `Head ${value.head + 1} of ${value.heads}: ${nonzero[1]} weights, none negative; they sum to 1; ` +
       `the largest is ${obText(right[top], 3)}, at ${tmPlace(top)}.`;
     const brief =

@@ -1,0 +1,70 @@
+"""Can a head find an edge, in a browser: sliders by keyboard, what is said, reset, axe."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from helpers.explorers import EdgeHead
+from tests.browser.access import violations
+from tests.browser.alone import alone
+from tests.browser.chromium import Open
+from tests.browser.explorer import Card, tab_to
+
+pytestmark = pytest.mark.browser
+
+
+def opened(visit: Open, folder: Path, **options: object) -> Card:
+    return Card(alone(visit, EdgeHead(), folder, **options).page, "edge_head")
+
+
+def choose(card: Card, parameter: str, text: str) -> None:
+    control = card.root.locator(f'.ob-control[data-parameter="{parameter}"]')
+    control.locator("label", has_text=re.compile(f"^{text}")).click()
+
+
+def test_no_scores_of_one_head_pass_the_half(visit: Open, tmp_path: Path) -> None:
+    card = opened(visit, tmp_path)
+    start = card.seen()
+    assert "32.4 % of the target" in start.readout
+    assert "At best one head reaches 50.0 %" in start.readout
+    tab_to(card.control("centre_1"))
+    assert card.press("Home").seen().figure != start.figure
+    tab_to(card.control("left_1"))
+    card.press("Home")
+    tab_to(card.control("right_1"))
+    assert "50.0 % of the target" in card.press("End").seen().readout
+    tab_to(card.button("Reset"))
+    assert card.press("Enter").seen().readout == start.readout
+
+
+def test_two_heads_or_a_skip_do_it(visit: Open, tmp_path: Path) -> None:
+    card = opened(visit, tmp_path)
+    choose(card, "two_heads", "two")
+    expect(card.readout).to_contain_text("100.0 % of the target")
+    choose(card, "two_heads", "one")
+    choose(card, "kernel", "difference")
+    choose(card, "skip", "on")
+    card.button("Best scores").click()
+    expect(card.readout).to_contain_text("times −1. Together they are [−1, 1, 0], 100.0 %")
+    choose(card, "kernel", "Laplacian")
+    card.button("Best scores").click()
+    expect(card.readout).to_contain_text("83.3 % of the target")
+    choose(card, "signal", "a line of the photograph")
+    expect(card.root.locator(".eh-credit")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit: Open, tmp_path: Path, scheme: str) -> None:
+    card = opened(visit, tmp_path, color_scheme=scheme)
+    choose(card, "two_heads", "two")
+    choose(card, "skip", "on")
+    assert violations(card.page, "main") == []
+
+
+def test_a_phone_scrolls_in_one_direction(visit: Open, tmp_path: Path) -> None:
+    card = opened(visit, tmp_path, viewport={"width": 375, "height": 800})
+    assert card.page.evaluate("() => document.documentElement.scrollWidth") <= 375
