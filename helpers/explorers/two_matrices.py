@@ -416,14 +416,14 @@ class TwoMatrices(LinkedFigure):
         kernel = edge_filter(self.value["kernel_size"])
         limit, end = float(np.abs(kernel).max()), scale_end(shown["attention"])
         views.picture((0, 0), "Image: 14 × 14 tokens")
-        views.matrix((0, 1), "A: parameters", shown["depthwise"], limit, signed=True)
-        views.matrix((0, 2), "A: computed from X", shown["attention"], end, signed=False)
+        views.matrix((0, 1), "Depthwise A", shown["depthwise"], limit, signed=True)
+        views.matrix((0, 2), "Attention A, from X", shown["attention"], end, signed=False)
         views.cells(
             (1, 0), f"The filter, {len(kernel)} × {len(kernel)}", kernel, limit, signed=True
         )
         largest = float(shown["attention"][row].max())
-        views.row((1, 1), "its row on the image", shown["depthwise"][row], limit, signed=True)
-        views.row((1, 2), "its row on the image", shown["attention"][row], largest, signed=False)
+        views.row((1, 1), "Its row on the image", shown["depthwise"][row], limit, signed=True)
+        views.row((1, 2), "Its row on the image", shown["attention"][row], largest, signed=False)
         light = self._painted_tokens()[:, _LIGHTNESS]
         maps = {"X: lightness": light, "A X: depthwise": shown["convolved"]}
         for column, (head, numbers) in enumerate({**maps, "A X: head": shown["attended"]}.items()):
