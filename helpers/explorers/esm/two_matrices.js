@@ -430,16 +430,17 @@ function render({ model, el }) {
     // The first four channels of X are those that paint changes.
     const still = projection.slice(0, 4).every((line) => line.slice(value.head * columns, (value.head + 1) * columns).every((gain) => gain === 0));
     const place = still ? " This head reads places alone: paint does not move it." : "";
-    const paintSaid = painted
-      ? ` Your paint moved ${state.moved} of the head\u2019s 196 rows and none of the filter\u2019s.${place}`
-      : place || " Paint on the image, and only the right-hand matrix moves.";
+    const moved = obSlide()
+      ? ` Paint moved ${state.moved} rows of the head, none of the filter.${place}`
+      : ` Your paint moved ${state.moved} of the head\u2019s 196 rows and none of the filter\u2019s.${place}`;
+    const paintSaid = painted ? moved : place || " Paint on the image, and only the right-hand matrix moves.";
     const whole =
       `Row ${query} of both matrices: the token at ${tmPlace(query)}. ` +
       `Depthwise, ${k} \u00d7 ${k}: ${nonzero[0]} of 196 weights ${nonzero[0] === 1 ? "is" : "are"} not zero, ${negative} of them negative; they sum to ${obText(sum)}. ` +
       `Head ${value.head + 1} of ${value.heads}: ${nonzero[1]} weights, none negative; they sum to 1; ` +
       `the largest is ${obText(right[top], 3)}, at ${tmPlace(top)}.`;
     const brief =
-      `Row ${query}, ${tmPlace(query)}. Filter: ${nonzero[0]} weights, ${negative} negative, sum ${obText(sum)}. ` +
+      `Token at ${tmPlace(query)}. Filter: ${nonzero[0]} weights, ${negative} negative, sum ${obText(sum)}. ` +
       `Head: ${nonzero[1]} weights, none negative, sum 1, largest ${obText(right[top], 3)}.`;
     say(`${obSlide() ? brief : whole}${pair}${paintSaid}`);
     listing.set(code({ ...value, query, key }, left, right));
@@ -550,7 +551,7 @@ function render({ model, el }) {
     radios.kernel_size.set(TM_KERNELS.map(String), TM_KERNELS.indexOf(value.kernel_size));
     radios.heads.set(TM_HEADS.map(String), TM_HEADS.indexOf(value.heads));
     radios.head.set(reads[value.heads].map((text, at) => `${at + 1}: ${text}`), value.head);
-    radios.support.set(TM_SUPPORT_NAMES, TM_SUPPORTS.indexOf(value.support));
+    radios.support.set(TM_SUPPORT_NAMES.map((name) => (obSlide() ? name.replace("7 \u00d7 7 ", "") : name)), TM_SUPPORTS.indexOf(value.support));
     radios.image.set(["photograph", "paint on it"], TM_IMAGES.indexOf(value.image));
     radios.brush.set(brushes.map(({ name }) => name), brush);
     const painted = value.image === "painted";
@@ -565,13 +566,14 @@ function render({ model, el }) {
     textContent: "Point at a token for its row in both matrices, or at a cell of a matrix for its query and key. " +
       "Click, tap or use the arrow keys to keep it. With \u201cpaint on it\u201d, drag over the image, or press Space.",
   });
-  const words = obMake("div", { className: "tm-words" }, table, readout, listing.element);
+  const words = obMake("div", { className: "tm-words" }, table, readout);
+  if (obSlide()) words.append(listing.element);
   const credit = obMake("p", { className: "tm-credit", textContent: model.get("credit") });
   const letter = (text, role) => obMake("b", { className: `tm-${role}`, textContent: text });
   const formula = obMake("p", { className: "tm-formula" },
     "Y = \u03a3 ", letter("A", "token"), " X ", letter("W", "channel"), " + b. Here is ", letter("A", "token"),
     ", the token mixing: of one channel on the left, of one head on the right.");
-  body.append(formula, how, obMake("div", { className: "tm-views" }, flow, words), credit);
+  body.append(formula, how, obMake("div", { className: "tm-views" }, flow, words), ...(obSlide() ? [] : [listing.element]), credit);
 
   const among = (list, value, other) => (list.includes(value) ? value : other);
   const within = (value, low, high, other) => (Number.isInteger(value) ? Math.min(high, Math.max(low, value)) : other);
