@@ -237,7 +237,8 @@ function render({ model, el }) {
       x, depthwise, attention,
       end: once("end", `${which} ${seen}`, () => scaleEnd(attention)),
       left: once("left", k, () => tmCounts(depthwise)),
-      right: once("right", `${which} ${seen}`, () => tmCounts(attention)),
+      // Paint changes the weights of a softmax, never how many there are nor their sign.
+      right: once("right", which, () => tmCounts(attention)),
       shared: once("shared", `${k} ${value.support}`, () => attention.reduce((sum, a, at) => sum + (a !== 0 && depthwise[at] !== 0), 0)),
       moved: once("moved", `${which} ${seen}`, () => tmMoved(attention, before)),
       light: once("light", seen, () => Float64Array.from({ length: TM_COUNT }, (_, n) => x[n * channels + TM_LIGHTNESS])),
