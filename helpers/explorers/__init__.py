@@ -6,6 +6,7 @@ from helpers.explorers.base import ExplorerWidget, strip_widget_views
 from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.linked import LinkedFigure
 from helpers.explorers.one_pixel import OnePixel
+from helpers.explorers.operator_matrix import OperatorMatrix
 from helpers.explorers.page import esm, modules, page_script, page_style
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ExplorerWidget",
     "LinkedFigure",
     "OnePixel",
+    "OperatorMatrix",
     "esm",
     "explore",
     "modules",
