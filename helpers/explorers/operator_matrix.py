@@ -88,7 +88,7 @@ class OperatorMatrix(LinkedFigure):
 
     Examples
     --------
-    >>> figure = OperatorMatrix(layer="depthwise")
+    >>> figure = OperatorMatrix(layer="attention")
     >>> figure.counts()["depthwise"]
     (36, 400, 4096)
 
@@ -117,7 +117,7 @@ class OperatorMatrix(LinkedFigure):
             roles=_ROLES,
             **_weights(),
             value={
-                "layer": "dense",
+                "layer": "separable",
                 "kernel_size": 3,
                 "stride": 1,
                 "padding": "zeros",
@@ -275,7 +275,7 @@ class OperatorMatrix(LinkedFigure):
                 ax.axhline(edge - 0.5, color=theme.FIXED, lw=0.5)
             for edge in range(across, spatial.shape[1], across):
                 ax.axvline(edge - 0.5, color=theme.FIXED, lw=0.5)
-            outline(ax, (row, column), dashed=value["layer"] == "attention")
+            outline(ax, (row, column))
             counts = self.counts()
             lines = [("layer", "numbers", "cells filled")]
             lines += [
@@ -286,8 +286,8 @@ class OperatorMatrix(LinkedFigure):
                 at = 0.8 - 0.09 * n
                 bold = "bold" if n and list(_LAYERS)[n - 1] == value["layer"] else "normal"
                 style = {"size": theme.SMALL, "weight": bold, "color": theme.INK, "va": "center"}
-                fig.text(0.56, at, name, **style)
-                fig.text(0.87, at, numbers, ha="right", **style)
+                fig.text(0.535, at, name, **style)
+                fig.text(0.86, at, numbers, ha="right", **style)
                 fig.text(0.99, at, filled, ha="right", **style)
         return fig, self._sentence(shown, spatial, channel, row, column)
 

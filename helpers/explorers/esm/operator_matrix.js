@@ -186,9 +186,12 @@ function render({ model, el }) {
     obMake("thead", {}, obMake("tr", {}, obMake("td"), heading("layer"), heading("numbers"), heading("cells filled"))),
     obMake("tbody", {}, ...counted.map(({ line }) => line)),
   );
+  // On a slide what is said stands beside the matrix.
+  const words = obMake("div", { className: "om-side" }, table, ...(obSlide() ? [readout] : []));
   body.append(
     how,
-    obMake("div", { className: "om-views" }, grid.element, obMake("div", { className: "om-side" }, table, readout)),
+    obMake("div", { className: "om-views" }, grid.element, words),
+    ...(obSlide() ? [] : [readout]),
     listing.element,
   );
 
@@ -260,7 +263,7 @@ function render({ model, el }) {
       const picture = new ImageData(new Uint8ClampedArray(colours.buffer), channels * nIn, rows);
       canvas.getContext("2d").putImageData(picture, 0, 0);
       numbers.textContent = thousands(result.numbers);
-      filled.textContent = `${thousands(result.filled)} of ${thousands(rows * channels * nIn)}`;
+      filled.textContent = thousands(result.filled);
       line.classList.toggle("om-now", one === layer);
     }
     const rows = results[layer].rows;
@@ -311,7 +314,7 @@ function render({ model, el }) {
       }
     }
     grid.drawColours(new Uint8ClampedArray(colours.buffer), result.rows, cells.columns);
-    grid.mark([{ row, column, dashed: layer === "attention" }]);
+    grid.mark([{ row, column }]);
 
     const { out_channel: o, out_pixel: i, in_channel: c, in_pixel: j } = at;
     const text = (value) => obText(value, 2);
@@ -344,7 +347,7 @@ function render({ model, el }) {
       const edge = (5 - k) / 2;
       const own = model.get("depthwise")[c][edge + Math.floor(n / k)][edge + (n % k)];
       name = `depthwise.weight[${c}, 0, ${offset()}] * pointwise.weight[${o}, ${c}, 0, 0]`;
-      what = `Here stands ${text(own)} \u00b7 ${obBracket(model.get("pointwise")[o][c])} = ${text(number)}: depthwise weight[${c}, 0, ${offset()}], in ${plural(count.spatial, "cell")} (blue), times 1 \u00d7 1 weight[${o}, ${c}], in ${thousands(count.channel)} (orange); both in ${thousands(count.same)} (black). `;
+      what = `Here stands ${text(own)} \u00b7 ${obBracket(model.get("pointwise")[o][c])} = ${text(number)}: depthwise weight[${c}, 0, ${offset()}], in ${plural(count.spatial, "cell")} (blue and black), times 1 \u00d7 1 weight[${o}, ${c}], in ${thousands(count.channel)} (orange and black); both in ${thousands(count.same)} (black). `;
     } else {
       const h = Math.floor((o * heads) / channels);
       name = `A[${h}, ${i}, ${j}]`;
