@@ -107,17 +107,17 @@ export function code(value, side, channels, at) {
   const conv = (size, options) => `nn.Conv2d(${channels}, ${channels}, ${size}${options}, bias=False)`;
   const moves = `${s > 1 ? `, stride=${s}` : ""}${p > 0 ? `, padding=${p}` : ""}`;
   const shape = `(${channels * nOut}, ${channels * nIn})`;
-  const lines = [];
+  const lines = [`# image: (1, ${channels}, ${side}, ${side})`];
   if (layer === "attention") {
     const d = channels / heads;
     lines.push(
-      `X = image.flatten(2).transpose(1, 2)                      # image: (1, ${channels}, ${side}, ${side})`,
-      `parts = X[0].unflatten(1, (${heads}, ${d})).transpose(0, 1)           # (${heads}, ${nIn}, ${d})`,
-      `A = torch.softmax(parts @ parts.mT / ${d}**0.5, dim=-1)      # computed from the image`,
-      `M = torch.block_diag(*(torch.kron(torch.eye(${d}), a) for a in A))   # channel by channel`,
+      `X = image.flatten(2).transpose(1, 2)`,
+      `parts = X[0].unflatten(1, (${heads}, ${d})).transpose(0, 1)   # (${heads}, ${nIn}, ${d})`,
+      `A = torch.softmax(parts @ parts.mT / ${d}**0.5, dim=-1)   # computed`,
+      `M = torch.block_diag(*(torch.kron(torch.eye(${d}), a) for a in A))   # by channel`,
     );
     if (order === "pixels") {
-      lines.push(`M = M.view(${channels}, ${nOut}, ${channels}, ${nIn}).permute(1, 0, 3, 2).reshape${shape}   # pixel by pixel`);
+      lines.push(`M = M.view(${channels}, ${nOut}, ${channels}, ${nIn}).permute(1, 0, 3, 2).reshape${shape}   # by pixel`);
     }
   } else {
     if (layer === "dense") lines.push(`layer = ${conv(k, moves)}`);
@@ -127,9 +127,9 @@ export function code(value, side, channels, at) {
       lines.push(`depthwise = ${conv(k, `${moves}, groups=${channels}`)}`, `pointwise = ${conv(1, "")}`);
       lines.push("layer = nn.Sequential(depthwise, pointwise)");
     }
-    lines.push(`M = matrix_by_probing(layer, image)   # image: (1, ${channels}, ${side}, ${side}); M: ${shape}, pixel by pixel`);
+    lines.push(`M = matrix_by_probing(layer, image)   # ${shape}, by pixel`);
     if (order === "channels") {
-      lines.push(`M = M.view(${nOut}, ${channels}, ${nIn}, ${channels}).permute(1, 0, 3, 2).reshape${shape}   # channel by channel`);
+      lines.push(`M = M.view(${nOut}, ${channels}, ${nIn}, ${channels}).permute(1, 0, 3, 2).reshape${shape}   # by channel`);
     }
     const numbers = "sum(p.numel() for p in layer.parameters())";
     lines.push(`${numbers}   # ${thousands(at.numbers)}`);
