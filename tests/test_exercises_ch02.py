@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -130,8 +131,6 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     [(id, answer, message) for id, pairs in WRONG.items() for answer, message in pairs],
 )
 def test_a_wrong_answer_is_told_what_is_wrong(id: str, answer: Any, message: str) -> None:
-    import re
-
     feedback = check(id, answer)
     assert feedback.status is Status.WRONG, feedback
     assert re.search(message, feedback.message), feedback

@@ -82,7 +82,7 @@ def _check_conv_by_linear(conv_by_linear: Any) -> str:
         _require_tensor(result, tuple(expected.shape), what)
         if not _same(result, expected):
             raise Wrong(_why_the_conv_is_wrong(result, image, weight, bias))
-    return "unfold, one Linear, and back: that is how many libraries compute a convolution."
+    return "unfold, one Linear, and back: a convolution in which nothing slides."
 
 
 def _why_the_conv_is_wrong(result: Tensor, image: Tensor, weight: Tensor, bias: Tensor) -> str:

@@ -312,8 +312,9 @@ class OperatorMatrix(LinkedFigure):
         value = self.value
         same = (spatial == spatial[row, column]) & (channel == channel[row, column])
         inside = spatial[row, column] + channel[row, column] > 0
-        size = f" {value['kernel_size']} × {value['kernel_size']}"
-        windowed = value["layer"] in ("dense", "depthwise", "separable")
+        size = f"{value['kernel_size']} × {value['kernel_size']}"
+        name = _LAYERS[value["layer"]].replace("depthwise", f"depthwise {size}")
+        name = name.replace("dense conv", f"dense {size} conv")
         stands = (
             f"The number at row {row}, column {column} stands in {same.sum()} cells."
             if inside
@@ -324,7 +325,7 @@ class OperatorMatrix(LinkedFigure):
             for layer, (numbers, filled, _) in self.counts().items()
         )
         return (
-            f"{_LAYERS[value['layer']]}{size if windowed else ''} as a matrix: "
+            f"{name} as a matrix: "
             f"{shown['numbers']:,} numbers fill {shown['filled']:,} of {spatial.size:,} cells. "
             f"{stands} Numbers and cells of each layer: {others}."
         )

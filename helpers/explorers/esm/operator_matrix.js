@@ -2,8 +2,8 @@
 
 const LAYERS = ["dense", "depthwise", "pointwise", "separable", "attention"];
 const NAMES = {
-  dense: "dense conv", depthwise: "depthwise", pointwise: "1 \u00d7 1",
-  separable: "depthwise, then 1 \u00d7 1", attention: "attention",
+  dense: "dense conv", depthwise: "depthwise", pointwise: "1\u00a0\u00d7\u00a01",
+  separable: "depthwise, then 1\u00a0\u00d7\u00a01", attention: "attention",
 };
 const PADDINGS = ["none", "zeros"];
 const ORDERS = ["channels", "pixels"];
@@ -57,12 +57,17 @@ export function compute(parameters) {
     spatial.push(row());
     channel.push(row());
   }
+  const found = new Set();
+  let filled = 0;
   const put = (o, i, c, j, value, a, w) => {
     const r = order === "channels" ? o * nOut + i : i * channels + o;
     const q = order === "channels" ? c * nIn + j : j * channels + c;
     matrix[r][q] = value;
     spatial[r][q] = a;
     channel[r][q] = w;
+    if (a > 0) found.add(a);
+    if (w > 0) found.add(-w);
+    filled += 1;
   };
   for (let o = 0; o < channels; o += 1) {
     for (let i = 0; i < nOut; i += 1) {
@@ -89,9 +94,7 @@ export function compute(parameters) {
       }
     }
   }
-  const distinct = (ids) => new Set(ids.flat().filter((id) => id > 0)).size;
-  const filled = spatial.reduce((sum, ids, r) => sum + ids.filter((id, q) => id + channel[r][q] > 0).length, 0);
-  return { matrix, spatial, channel, numbers: distinct(spatial) + distinct(channel), filled };
+  return { matrix, spatial, channel, numbers: found.size, filled };
 }
 
 // ---- Words and code ------------------------------------------------------------------------------
@@ -197,7 +200,7 @@ function render({ model, el }) {
 
   let hover = null;
   let shown = "";
-  let results = {};
+  const results = {};
   let cells = null;
 
   const change = (entries) => {
@@ -222,7 +225,6 @@ function render({ model, el }) {
 
   /** The colour of a cell: the place in the kernel gives the hue, the channels the shade. */
   const shade = (layer, a, w, k) => {
-    if (a + w === 0) return pack([255, 255, 255]);
     let [hue, part] = [12, 0];
     if (layer === "attention") [hue, part] = [(a - 1) % nIn, (Math.floor((a - 1) / nIn) % nIn) / (nIn - 1)];
     else {
@@ -237,13 +239,30 @@ function render({ model, el }) {
   };
   const paint = (layer, result, k) => {
     const columns = channels * nIn;
-    const colours = new Uint32Array(result.spatial.length * columns);
-    result.spatial.forEach((ids, r) =>
-      ids.forEach((a, q) => {
-        colours[r * columns + q] = shade(layer, a, result.channel[r][q], k);
-      }),
-    );
+    const colours = new Uint32Array(result.spatial.length * columns).fill(0xffffffff);
+    const known = new Map();
+    result.spatial.forEach((ids, r) => {
+      for (let q = 0; q < columns; q += 1) {
+        const w = result.channel[r][q];
+        if (ids[q] + w === 0) continue;
+        const key = ids[q] * 32 + w;
+        if (!known.has(key)) known.set(key, shade(layer, ids[q], w, k));
+        colours[r * columns + q] = known.get(key);
+      }
+    });
     return colours;
+  };
+  /** A layer's matrix and its colours, remembered: most settings are not of every layer. */
+  const solved = new Map();
+  const solve = (value, layer) => {
+    const { k, s, p, heads } = settings({ ...value, layer }, side);
+    const key = [layer, k, s, p, heads, value.order].join(" ");
+    if (!solved.has(key)) {
+      const result = compute(input(value, layer));
+      const flat = { a: result.spatial.flat(), w: result.channel.flat() };
+      solved.set(key, { ...result, ...flat, colours: paint(layer, result, k), rows: result.spatial.length });
+    }
+    return solved.get(key);
   };
 
   // ---- The numbers: only when the settings change ---------------------------------------------------
@@ -255,19 +274,19 @@ function render({ model, el }) {
     shown = key;
     const now = settings(value, side);
     for (const { layer: one, canvas, numbers, filled, line } of counted) {
-      const result = compute(input(value, one));
-      const rows = result.spatial.length;
-      const colours = paint(one, result, settings({ ...value, layer: one }, side).k);
-      results[one] = { ...result, colours, rows };
+      const result = solve(value, one);
+      line.classList.toggle("om-now", one === layer);
+      if (results[one] === result) continue;
+      results[one] = result;
+      const { colours, rows } = result;
       [canvas.width, canvas.height] = [channels * nIn, rows];
       const picture = new ImageData(new Uint8ClampedArray(colours.buffer), channels * nIn, rows);
       canvas.getContext("2d").putImageData(picture, 0, 0);
       numbers.textContent = thousands(result.numbers);
       filled.textContent = thousands(result.filled);
-      line.classList.toggle("om-now", one === layer);
     }
     const rows = results[layer].rows;
-    cells = { a: results[layer].spatial.flat(), w: results[layer].channel.flat(), rows, columns: channels * nIn };
+    cells = { a: results[layer].a, w: results[layer].w, columns: channels * nIn };
     grid.cells.classList.toggle("om-computed", layer === "attention");
     const groups = order === "channels" ? channels : now.out;
     lines.style.setProperty("--om-rows", order === "channels" ? groups : rows / channels);
@@ -364,8 +383,7 @@ function render({ model, el }) {
     card.dataset.cell = `${row} ${column}`;
   };
   const samePlaces = () =>
-    results.dense.rows === results.separable.rows &&
-    results.dense.spatial.every((ids, r) => ids.every((id, q) => id > 0 === results.separable.spatial[r][q] > 0));
+    results.dense.rows === results.separable.rows && results.dense.a.every((id, n) => id > 0 === results.separable.a[n] > 0);
 
   // ---- Controls ---------------------------------------------------------------------------------------
   const layers = obRadios({ name: "layer", label: "layer", onChange: (at) => change({ layer: LAYERS[at] }) });
