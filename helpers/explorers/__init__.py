@@ -7,6 +7,7 @@ from helpers.explorers.edge_head import EdgeHead
 from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.linked import LinkedFigure
 from helpers.explorers.one_pixel import OnePixel
+from helpers.explorers.operator_matrix import OperatorMatrix
 from helpers.explorers.page import esm, modules, page_script, page_style
 from helpers.explorers.two_matrices import TwoMatrices
 
@@ -16,6 +17,7 @@ __all__ = [
     "ExplorerWidget",
     "LinkedFigure",
     "OnePixel",
+    "OperatorMatrix",
     "TwoMatrices",
     "esm",
     "explore",

@@ -1,0 +1,152 @@
+"""Notebook 02's exercises: what each typical wrong answer is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from helpers.exercises import Status, check
+
+
+def _patches(image: Tensor, weight: Tensor) -> Tensor:
+    k = weight.shape[-1]
+    return F.unfold(image, k, padding=k // 2).transpose(1, 2)
+
+
+def _by_linear(
+    image: Tensor, weight: Tensor, bias: Tensor | None, flat: Callable[[Tensor], Tensor]
+) -> Tensor:
+    out = F.linear(_patches(image, weight), flat(weight), bias)
+    return out.transpose(1, 2).unflatten(2, image.shape[2:])
+
+
+def _tokens(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.linear(_patches(image, weight), weight.flatten(1), bias)
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def _by_columns(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    tokens = _tokens(image, weight, bias).transpose(1, 2)
+    return tokens.unflatten(2, (image.shape[3], image.shape[2])).transpose(2, 3)
+
+
+def _unpadded(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    k, (height, width) = weight.shape[-1], image.shape[2:]
+    patches = F.unfold(image, k).transpose(1, 2)
+    tokens = F.linear(patches, weight.flatten(1), bias).transpose(1, 2)
+    return tokens.unflatten(2, (height - k + 1, width - k + 1))
+
+
+def _toeplitz(kernel: Tensor, length: int, first: int | None = None, ring: bool = False) -> Tensor:
+    matrix = kernel.new_zeros(length, length)
+    for at, weight in enumerate(kernel):
+        offset = at - (len(kernel) // 2 if first is None else first)
+        for row in range(length):
+            column = (row + offset) % length if ring else row + offset
+            if 0 <= column < length:
+                matrix[row, column] += weight
+    return matrix
+
+
+def _count(c_in: int, c_out: int, k: int, height: int, width: int, **wrong: int) -> tuple[int, ...]:
+    def pairs(size: int) -> int:
+        return sum(max(0, size - abs(d)) for d in range(-(k // 2), k // 2 + 1))
+
+    right = {
+        "distinct": c_in * c_out * k * k,
+        "nonzeros": c_in * c_out * pairs(height) * pairs(width),
+        "entries": c_in * c_out * (height * width) ** 2,
+    }
+    return tuple({**right, **wrong}.values())
+
+
+def _correlated(first: Tensor, second: Tensor) -> Tensor:
+    return F.conv2d(first[None, None], second[None, None], padding=len(second) - 1)[0, 0]
+
+
+WRONG: dict[str, list[tuple[Any, str]]] = {
+    "02.1": [
+        (lambda x, w, b: F.conv2d(x, w, b, padding=w.shape[-1] // 2), "A convolution runs in it"),
+        (lambda x, w, b: _by_linear(x, w, None, lambda v: v.flatten(1)), "The bias is missing"),
+        (lambda x, w, b: _by_linear(x, w, b, _channels_last), "channels last"),
+        (lambda x, w, b: _by_linear(x, w.flip(2, 3), b, lambda v: v.flatten(1)), "do not flip"),
+        (_tokens, "These are tokens"),
+        (lambda x, w, b: _tokens(x, w, b).transpose(1, 2), "still counts pixels"),
+        (lambda x, w, b: _tokens(x, w, b).reshape(len(x), len(w), *x.shape[2:]), "cut anew"),
+        (_by_columns, "column by column"),
+        (_unpadded, r"should have shape \(2, 5, 4, 6\); yours has \(2, 5, 2, 4\)"),
+        (lambda x, w, b: _by_linear(x, 2 * w, b, lambda v: v.flatten(1)), "not conv2d's"),
+        (lambda x, w, b: x.numpy(), "should be a tensor; yours is a ndarray"),
+        (lambda x, w, b: F.linear(F.unfold(x, 3, padding=1), w), "raised RuntimeError"),
+    ],
+    "02.2": [
+        (lambda k, n: _toeplitz(k, n).T, "flipped, or your matrix transposed"),
+        (lambda k, n: _toeplitz(k.flip(0), n), "flipped, or your matrix transposed"),
+        (lambda k, n: _toeplitz(k, n, ring=True), "circular padding"),
+        (lambda k, n: _toeplitz(k, n, first=0), "starts at the diagonal"),
+        (lambda k, n: _toeplitz(k, n) + 1, "The matrix is not conv1d's"),
+        (lambda k, n: _toeplitz(k, n)[1:-1], r"should have shape \(5, 5\); yours has \(3, 5\)"),
+        (lambda k, n: None, "returned None"),
+    ],
+    "02.3": [
+        (lambda *s: _count(*s, nonzeros=s[0] * s[1] * s[2] ** 2 * s[3] * s[4]), "whole window"),
+        (lambda *s: _count(*s, distinct=s[1] * s[2] ** 2), "a kernel of its own"),
+        (lambda *s: _count(*s, entries=(s[3] * s[4]) ** 2), "times output channels"),
+        (lambda *s: _count(*s, nonzeros=1), "Count with the helper"),
+        (lambda *s: _count(*s, distinct=None), "Count with the helper"),
+        (lambda *s: _count(*s)[:2], "Expected three numbers"),
+        (lambda *s: 3456, "Expected three numbers"),
+    ],
+    "02.4": [
+        ({"a", "c"}, "three are"),
+        ({"a", "b", "c", "d"}, "Statement b is true"),
+        ("ae", "Statement e is true"),
+        ({"f"}, "no statement f"),
+        (3, "as a set"),
+    ],
+    "02.5": [
+        (_correlated, "Neither kernel is flipped"),
+        (lambda u, v: _correlated(v, u), "Neither kernel is flipped"),
+        (lambda u, v: _correlated(u, v.flip(0, 1)).flip(0, 1), "turned by half a turn"),
+        (lambda u, v: _correlated(u, v.flip(0)), "one direction only"),
+        (lambda u, v: _correlated(u, v.flip(1)), "one direction only"),
+        (lambda u, v: _correlated(u, v.T), "You transposed"),
+        (lambda u, v: 2 * _correlated(u, v.flip(0, 1)), "the numbers are not"),
+        (lambda u, v: F.conv2d(u[None, None], v[None, None])[0, 0], r"should have shape \(5, 5\)"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("id", "answer", "message"),
+    [(id, answer, message) for id, pairs in WRONG.items() for answer, message in pairs],
+)
+def test_a_wrong_answer_is_told_what_is_wrong(id: str, answer: Any, message: str) -> None:
+    feedback = check(id, answer)
+    assert feedback.status is Status.WRONG, feedback
+    assert re.search(message, feedback.message), feedback
+
+
+def test_other_right_answers_pass() -> None:
+    def diagonals(kernel: Tensor, length: int) -> Tensor:
+        found = torch.zeros(length, length, dtype=kernel.dtype)
+        for at, weight in enumerate(kernel):
+            offset = at - len(kernel) // 2
+            if abs(offset) < length:
+                found += weight * torch.ones(length - abs(offset), dtype=kernel.dtype).diag(offset)
+        return found
+
+    assert check("02.2", diagonals).status is Status.RIGHT
+    flipped_first = lambda u, v: _correlated(v, u.flip(0, 1))  # noqa: E731
+    assert check("02.5", flipped_first).status is Status.RIGHT
+    assert check("02.4", "acd").status is Status.RIGHT
+    assert check("02.4", set()).status is Status.NOT_ATTEMPTED
