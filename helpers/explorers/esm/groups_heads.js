@@ -146,7 +146,7 @@ function render({ model, el }) {
       if (row >= 0 && row < channels) change({ channel: row });
     });
     const element = obMake("div", { className: `gh-half gh-${side}` },
-      title, wires, obMake("figure", { className: "gh-patterns" }, caption, canvas), bars);
+      title, wires, bars, obMake("figure", { className: "gh-patterns" }, caption, canvas));
     return { element, title, wires, caption, canvas, bars, name };
   };
   const [left, right] = [half("left", "groups"), half("right", "heads")];
@@ -192,7 +192,7 @@ function render({ model, el }) {
       const dots = Array.from({ length: channels }, (_, c) => `M${x - radius} ${y(c).toFixed(1)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0`).join("");
       parts.push(`<path class="gh-dots" d="${dots}"/><text x="${x}" y="14" text-anchor="middle">${name}</text>`);
     }
-    for (const [text, x] of labels) parts.push(`<text class="gh-w" x="${x}" y="14" text-anchor="middle">${text}</text>`);
+    for (const [text, x] of labels) parts.push(`<text class="gh-w" x="${x}" y="14" text-anchor="middle">W<tspan class="gh-sub" dy="4">${text}</tspan></text>`);
     parts.push(`<rect class="gh-chosen" x="${into[1] - 7}" y="${y(channel) - 7}" width="14" height="14"/>`);
     view.wires.innerHTML = parts.join("");
   };
@@ -241,6 +241,7 @@ function render({ model, el }) {
     const { channels, kernel_size: k, groups, heads, channel } = value;
     const result = compute(value);
     const numbers = divisors(channels);
+    card.dataset.channels = channels;
     const [width, headWidth] = [channels / groups, channels / heads];
     const head = Math.floor(channel / headWidth);
     const common = { channels, channel };
@@ -250,7 +251,7 @@ function render({ model, el }) {
     });
     drawWires(right, {
       ...common, columns: [["input", 20], ["values", 155], ["output", 285]], blocks: heads, blocksAt: [155],
-      wired: [[20, 155, 1], [155, 285, 1]], reads: result.head_reads, into: [20, 155], labels: [["W_V", 88], ["W_O", 222]],
+      wired: [[20, 155, 1], [155, 285, 1]], reads: result.head_reads, into: [20, 155], labels: [["V", 88], ["O", 222]],
     });
     left.title.textContent = `Conv2d(${channels}, ${channels}, ${k}, groups=${groups})`;
     right.title.textContent = `Attention, ${channels} channels, num_heads=${heads}`;
@@ -302,6 +303,7 @@ function render({ model, el }) {
   const nearest = (list, value, otherwise) =>
     Number.isFinite(value) ? list.reduce((best, n) => (Math.abs(n - value) < Math.abs(best - value) ? n : best)) : otherwise;
   const valueChanged = () => {
+    if (!card.isConnected) return;
     const value = model.get("value");
     const channels = nearest(GH_CHANNELS, value.channels, 8);
     const valid = {
@@ -318,8 +320,17 @@ function render({ model, el }) {
   };
   model.on("change:value", valueChanged);
   el.replaceChildren(card);
-  show();
-  return () => model.off("change:value", valueChanged);
+  // The colours are those of the page, which a card that stands nowhere yet does not know.
+  let waiting = 0;
+  const begin = () => {
+    if (card.isConnected) valueChanged();
+    else waiting = setTimeout(begin, 4);
+  };
+  begin();
+  return () => {
+    clearTimeout(waiting);
+    model.off("change:value", valueChanged);
+  };
 }
 
 export default { render };

@@ -219,8 +219,8 @@ function render({ model, el }) {
     const dots = ["inside", "whole"].map((name) => `<circle cx="${x(SHARPNESS[now])}" cy="${y(found[now][name])}" r="5"/>`);
     curve.innerHTML =
       `${texts.join("")}${ticks.join("")}<path d="${line("inside")}"/><path class="hk-dashed" d="${line("whole")}"/>${dots.join("")}` +
-      `<path d="M120 26h26"/><text x="152" y="31">away from the border</text>` +
-      `<path class="hk-dashed" d="M120 46h26"/><text x="152" y="51">whole image</text>` +
+      `<path d="M120 26h26"/><text x="152" y="32">inside only</text>` +
+      `<path class="hk-dashed" d="M120 46h26"/><text x="152" y="52">whole image</text>` +
       `<text x="166" y="186" text-anchor="middle">sharpness (error in %)</text>`;
     curve.setAttribute("aria-label",
       `Error of the ${value.size ** 2} heads over sharpness, away from the border: ` +
@@ -245,7 +245,7 @@ function render({ model, el }) {
     });
     const [line, column] = [Math.floor(query / side), query % side];
     const [down, right] = [Math.floor(head / size) - Math.floor(size / 2), (head % size) - Math.floor(size / 2)];
-    cellSize(heads, { 3: 12, 5: 5.7, 7: 3.4 }[size]);
+    cellSize(heads, { 3: 11, 5: 5.2, 7: 3.05 }[size]);
     heads.draw(mosaic, count, count, 1);
     heads.mark([{
       row: Math.floor(head / size) * (tile + 1), column: (head % size) * (tile + 1), rows: tile, columns: tile,
@@ -303,6 +303,7 @@ function render({ model, el }) {
     Number.isFinite(value) ? list.reduce((best, one) => (Math.abs(one - value) < Math.abs(best - value) ? one : best)) : otherwise;
   const within = (value, count) => (Number.isInteger(value) ? Math.max(0, Math.min(count - 1, value)) : 0);
   const valueChanged = () => {
+    if (!card.isConnected) return;
     const value = model.get("value");
     const size = nearest(SIZES, value.size, 3);
     const valid = {
@@ -319,8 +320,17 @@ function render({ model, el }) {
   };
   model.on("change:value", valueChanged);
   el.replaceChildren(card);
-  show();
-  return () => model.off("change:value", valueChanged);
+  // The colours are those of the page, which a card that stands nowhere yet does not know.
+  let waiting = 0;
+  const begin = () => {
+    if (card.isConnected) valueChanged();
+    else waiting = setTimeout(begin, 4);
+  };
+  begin();
+  return () => {
+    clearTimeout(waiting);
+    model.off("change:value", valueChanged);
+  };
 }
 
 export default { render };
