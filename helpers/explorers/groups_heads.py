@@ -25,6 +25,9 @@ _KERNELS = (1, 3, 5, 7)
 _GRID = (6, 6)
 _SHOWN = 8
 """At most so many token mixing patterns are drawn on a side."""
+# Channel mixing's orange, mixed with the card's white: see-through lines would need more colours than
+# a small picture has.
+_PALE, _PALER = "#EEBF99", "#F8E2D3"
 _SEEDS = {"tokens": 1, "query": 2, "key": 3, "value": 4, "kernel": 5}
 
 
@@ -329,11 +332,11 @@ class _Wires:
         """Draw all wires between two blocks of channels, thin; a band where there are many."""
         if end - first > 8:
             box = (x[0], first), x[1] - x[0], end - first
-            ax.add_patch(Rectangle(*box, fc=theme.CHANNEL, alpha=0.18, lw=0))
+            ax.add_patch(Rectangle(*box, fc=_PALER, lw=0))
             return
         for i in range(first, end):
             for o in range(first, end):
-                ax.plot(x, (i + 0.5, o + 0.5), color=theme.CHANNEL, lw=0.7, alpha=0.4)
+                ax.plot(x, (i + 0.5, o + 0.5), color=_PALE, lw=0.7)
 
     def _into(self, ax: Axes, x: tuple[float, float], inputs: np.ndarray, channel: int) -> None:
         """Draw the wires into the channel that is followed."""
@@ -358,7 +361,8 @@ def _patterns(fig: Figure, side: str, token: np.ndarray, value: Mapping[str, int
         box = (left + column * 0.74) / width, 1 - (3.28 + row * 0.72) / height
         ax = fig.add_axes((*box, 0.66 / width, 0.66 / height))
         kind = "signed" if side == "left" else "weight"
-        image_grid(ax, matrix, kind=kind, limit=limit, bar=False)
+        # Few steps of colour: a small picture has 256, and the wires need most of them.
+        image_grid(ax, np.round(matrix * 8 / limit) * limit / 8, kind=kind, limit=limit, bar=False)
         style = {"fill": False, "ec": theme.TOKEN, "lw": 1.6, "clip_on": False}
         line = "-" if side == "left" else "--"
         ax.add_patch(Rectangle((-0.5, -0.5), *matrix.shape, ls=line, **style))

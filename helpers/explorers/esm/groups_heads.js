@@ -230,8 +230,8 @@ function render({ model, el }) {
       `<rect class="${i === at ? "gh-now" : "gh-bar"}" x="${(i + 0.15) * step}" y="${94 - high(n)}" width="${0.7 * step}" height="${high(n)}"/>` +
       `<text x="${(i + 0.5) * step}" y="110" text-anchor="middle">${numbers[i]}</text>`);
     const middle = Math.max(38, Math.min(272, (at + 0.5) * step));
-    view.bars.innerHTML = `${bars.join("")}<path class="gh-base" d="M0 94H310"/>` +
-      `<text class="gh-total" x="${middle}" y="${88 - high(weights[at])}" text-anchor="middle">${ghNumber(weights[at])}</text>`;
+    view.bars.innerHTML = `<g aria-hidden="true">${bars.join("")}<path class="gh-base" d="M0 94H310"/>` +
+      `<text class="gh-total" x="${middle}" y="${88 - high(weights[at])}" text-anchor="middle">${ghNumber(weights[at])}</text></g>`;
     const ends = `${ghNumber(weights[0])} at 1 to ${ghNumber(weights[weights.length - 1])} at ${numbers[numbers.length - 1]}`;
     view.bars.setAttribute("aria-label", `Weights for each number of ${view.name}: ${ends}; now ${ghNumber(weights[at])}.`);
   };

@@ -218,10 +218,10 @@ function render({ model, el }) {
     const ticks = [0, 2, 4, 6, 8, 10, 12].map((n) => `<text x="${x(n)}" y="168" text-anchor="middle">${n}</text>`);
     const dots = ["inside", "whole"].map((name) => `<circle cx="${x(SHARPNESS[now])}" cy="${y(found[now][name])}" r="5"/>`);
     curve.innerHTML =
-      `${texts.join("")}${ticks.join("")}<path d="${line("inside")}"/><path class="hk-dashed" d="${line("whole")}"/>${dots.join("")}` +
+      `<g aria-hidden="true">${texts.join("")}${ticks.join("")}<path d="${line("inside")}"/><path class="hk-dashed" d="${line("whole")}"/>${dots.join("")}` +
       `<path d="M120 26h26"/><text x="152" y="32">inside only</text>` +
       `<path class="hk-dashed" d="M120 46h26"/><text x="152" y="52">whole image</text>` +
-      `<text x="166" y="186" text-anchor="middle">sharpness (error in %)</text>`;
+      `<text x="166" y="186" text-anchor="middle">sharpness (error in %)</text></g>`;
     curve.setAttribute("aria-label",
       `Error of the ${value.size ** 2} heads over sharpness, away from the border: ` +
       found.map((e, n) => `${percent(e.inside)} at ${SHARPNESS[n]}`).join(", ") + ".");
