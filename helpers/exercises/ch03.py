@@ -173,9 +173,7 @@ def _why_the_heads_are_wrong(output: Tensor, x: Tensor, weights: list[Tensor], h
     def merge(mixed: Tensor) -> Tensor:
         return mixed.transpose(1, 2).flatten(2)
 
-    def attend(
-        q: Tensor, k: Tensor, v: Tensor, scale: float = d**-0.5, over: int = -1
-    ) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, scale: float = d**-0.5, over: int = -1) -> Tensor:
         return (q @ k.mT * scale).softmax(over) @ v
 
     q, k, v = (blocks(x @ w.T) for w in weights[:3])

@@ -82,8 +82,7 @@ class GroupsAndHeads(LinkedFigure):
         names = ("channels", "kernel_size", "groups", "heads", "channel")
         if set(value) != set(names):
             raise ValueError(
-                f"GroupsAndHeads has the parameters {', '.join(names)}, and got "
-                f"{', '.join(value)}."
+                f"GroupsAndHeads has the parameters {', '.join(names)}, and got {', '.join(value)}."
             )
         for name, allowed in (("channels", _CHANNELS), ("kernel_size", _KERNELS)):
             if value[name] not in allowed:

@@ -95,7 +95,9 @@ class HeadsAsKernel(LinkedFigure):
                 raise ValueError(f"{name}={value[name]!r} must be one of {allowed}.")
         for name, count in (("query", SIDE**2), ("head", value["size"] ** 2)):
             if value[name] not in range(count):
-                raise ValueError(f"{name}={value[name]!r} must be an integer from 0 to {count - 1}.")
+                raise ValueError(
+                    f"{name}={value[name]!r} must be an integer from 0 to {count - 1}."
+                )
         return {name: value[name] for name in names}
 
     @classmethod
@@ -169,7 +171,9 @@ class HeadsAsKernel(LinkedFigure):
 
     def _at(self, sharpness: float) -> dict[str, Any]:
         value = self.value
-        return self.reference(self.image, self._weight(), sharpness, value["border"], value["query"])
+        return self.reference(
+            self.image, self._weight(), sharpness, value["border"], value["query"]
+        )
 
     def _weight(self) -> list[list[float]]:
         cut = slice(3 - self.value["size"] // 2, 4 + self.value["size"] // 2)

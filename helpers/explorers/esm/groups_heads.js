@@ -254,7 +254,7 @@ function render({ model, el }) {
       wired: [[20, 155, 1], [155, 285, 1]], reads: result.head_reads, into: [20, 155], labels: [["V", 88], ["O", 222]],
     });
     left.title.textContent = `Conv2d(${channels}, ${channels}, ${k}, groups=${groups})`;
-    right.title.textContent = `Attention, ${channels} channels, num_heads=${heads}`;
+    right.title.textContent = `Attention(${channels}, num_heads=${heads})`;
     drawPatterns(left, result.kernels, "signed", 1, channel);
     const largest = Math.max(...result.attention.flat(2));
     drawPatterns(right, result.attention, "weights", largest, head);

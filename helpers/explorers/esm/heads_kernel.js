@@ -137,7 +137,7 @@ function render({ model, el }) {
   const image = model.get("image");
   const side = image.length;
   const { card, controls, body, readout, say } = obCard(model, "heads_kernel");
-  const big = obSlide() || obLecture() ? 1.28 : 1;
+  const big = obLecture() && !obSlide() ? 1.28 : obSlide() ? 1.14 : 1;
   const listing = obCode();
   const change = (entries) => {
     model.set("value", { ...model.get("value"), ...entries });
