@@ -411,8 +411,9 @@ def _conv(c_in: int, c_out: int, groups: int) -> nn.Conv2d:
 def _check_width_needed(width_needed: Any) -> str:
     everyone = "W_V W_O of a head has rank at most its width. "
     for conv, right, what, wrong in (
-        (_conv(18, 18, 1), 18, "a dense 3x3 on 18 channels", "C / H = 2 is what "
-         "nn.MultiheadAttention would give, and too narrow. "),
+        (_conv(18, 18, 1), 18, "a dense 3x3 on 18 channels", "An offset's "
+         "weights are 18 x 18, of full rank. The width of nn.MultiheadAttention, C / H = 2, is too "
+         "narrow for them. "),
         (_conv(6, 4, 1), 4, "a dense 3x3 from 6 to 4 channels", ""),
         (_conv(8, 8, 8), 8, "a depthwise 3x3 on 8 channels", "The weights of one offset are a "
          "diagonal C x C matrix. "),

@@ -25,8 +25,8 @@ _KERNELS = (1, 3, 5, 7)
 _GRID = (6, 6)
 _SHOWN = 8
 """At most so many token mixing patterns are drawn on a side."""
-# Channel mixing's orange, mixed with the card's white: see-through lines would need more colours than
-# a small picture has.
+# Channel mixing's orange, mixed with the card's white: see-through lines would need more colours
+# than a small picture has.
 _PALE, _PALER = "#EEBF99", "#F8E2D3"
 _SEEDS = {"tokens": 1, "query": 2, "key": 3, "value": 4, "kernel": 5}
 

@@ -241,7 +241,7 @@ class HeadsAsKernel(LinkedFigure):
         return (
             f"{k * k} heads, sharpness {value['sharpness']}, border {value['border']}. From pixel "
             f"row {line}, column {column}, head {value['head']} looks {_offset(down, right)} and "
-            f"puts at most {_percent(max(most))} of its weight on one pixel. The sum of all misses "
+            f"puts at most {_weight(max(most))} of its weight on one pixel. The sum of all misses "
             f"the {k} × {k} convolution by {_percent(shown['inside'])} away from the border, by "
             f"{_percent(shown['whole'])} on the whole image."
         )
@@ -270,6 +270,14 @@ def _percent(part: float) -> str:
     if percent < 0.1:
         return "less than 0.1 %"
     return f"{percent:.2f} %" if percent < 0.95 else f"{percent:.0f} %"
+
+
+def _weight(part: float) -> str:
+    """Write a weight of a softmax in percent: never 100, because it never is."""
+    percent = 100 * part
+    if percent > 99.9:
+        return "little less than 100 %"
+    return f"{percent:.1f} %" if percent > 99 else _percent(part)
 
 
 def _offset(down: int, right: int) -> str:

@@ -109,6 +109,12 @@ function percent(part) {
   return share < 0.95 ? `${share.toFixed(2)} %` : `${share.toFixed(0)} %`;
 }
 
+/** A weight of a softmax: never 100 %, because it never is. */
+function weightWords(part) {
+  if (part > 0.999) return "little less than 100 %";
+  return part > 0.99 ? `${(100 * part).toFixed(1)} %` : percent(part);
+}
+
 function offsetWords(down, right) {
   const words = [];
   if (down) words.push(`${Math.abs(down)} ${down > 0 ? "down" : "up"}`);
@@ -173,7 +179,7 @@ function render({ model, el }) {
     card, name: "Difference on the image", kind: "signed", cell: 11 * big,
     onChoose: ({ row: line, column }) => change({ query: line * side + column }),
   });
-  const curve = obSvg('<svg class="hk-curve" viewBox="0 0 300 190" role="img"></svg>');
+  const curve = obSvg('<svg class="hk-curve" viewBox="0 0 300 204" role="img"></svg>');
   const plot = obMake("figure", { className: "ob-matrix hk-plot" }, obMake("figcaption", {}, obMake("b", { textContent: "Error" }), " over sharpness"), curve);
   const words = obMake("div", { className: "hk-words" }, readout, listing.element);
   const views = obMake("div", { className: "hk-views" },
@@ -215,13 +221,13 @@ function render({ model, el }) {
     const line = (name) => found.map((e, n) => `${n ? "L" : "M"}${x(SHARPNESS[n]).toFixed(1)} ${y(e[name]).toFixed(1)}`).join("");
     const now = SHARPNESS.indexOf(value.sharpness);
     const texts = [0, 50, 100].map((n) => `<text x="38" y="${y(n / 100) + 5}" text-anchor="end">${n}</text><path class="hk-rule" d="M44 ${y(n / 100)}H288"/>`);
-    const ticks = [0, 2, 4, 6, 8, 10, 12].map((n) => `<text x="${x(n)}" y="168" text-anchor="middle">${n}</text>`);
+    const ticks = [0, 2, 4, 6, 8, 10, 12].map((n) => `<text x="${x(n)}" y="172" text-anchor="middle">${n}</text>`);
     const dots = ["inside", "whole"].map((name) => `<circle cx="${x(SHARPNESS[now])}" cy="${y(found[now][name])}" r="5"/>`);
     curve.innerHTML =
       `<g aria-hidden="true">${texts.join("")}${ticks.join("")}<path d="${line("inside")}"/><path class="hk-dashed" d="${line("whole")}"/>${dots.join("")}` +
-      `<path d="M120 26h26"/><text x="152" y="32">inside only</text>` +
-      `<path class="hk-dashed" d="M120 46h26"/><text x="152" y="52">whole image</text>` +
-      `<text x="166" y="186" text-anchor="middle">sharpness (error in %)</text></g>`;
+      `<path d="M112 28h26"/><text x="144" y="35">inside only</text>` +
+      `<path class="hk-dashed" d="M112 56h26"/><text x="144" y="63">whole image</text>` +
+      `<text x="166" y="198" text-anchor="middle">sharpness (error in %)</text></g>`;
     curve.setAttribute("aria-label",
       `Error of the ${value.size ** 2} heads over sharpness, away from the border: ` +
       found.map((e, n) => `${percent(e.inside)} at ${SHARPNESS[n]}`).join(", ") + ".");
@@ -272,7 +278,7 @@ function render({ model, el }) {
     const most = Math.max(...result.maps[head]);
     say(
       `${size * size} heads, sharpness ${sharpness}, border ${border}. From pixel row ${line}, column ${column}, ` +
-        `head ${head} looks ${offsetWords(down, right)} and puts at most ${percent(most)} of its weight on one pixel. ` +
+        `head ${head} looks ${offsetWords(down, right)} and puts at most ${weightWords(most)} of its weight on one pixel. ` +
         `The sum of all misses the ${size} \u00d7 ${size} convolution by ${percent(result.inside)} away from the border, ` +
         `by ${percent(result.whole)} on the whole image.`,
     );
