@@ -27,7 +27,7 @@ def opened(visit: Open, path: Path, state: str = "") -> tuple[Page, Card]:
 
 
 def test_groups_cut_wires_and_bars_and_heads_do_not(visit: Open, path: Path) -> None:
-    page, card = opened(visit, path)
+    _, card = opened(visit, path)
     expect(card.readout).to_contain_text("reads 4 of 8 input channels")
     card.control("groups").focus()
     card.press("End")

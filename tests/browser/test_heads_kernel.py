@@ -1,4 +1,4 @@
-"""Heads that become a kernel, in the built book: moved by keyboard, by click, and by the address."""
+"""Heads that become a kernel, in the built book: moved by keyboard, by click, by the address."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def opened(visit: Open, path: Path, state: str = "") -> tuple[Page, Card]:
 
 
 def test_sharper_heads_come_closer_and_the_border_stays(visit: Open, path: Path) -> None:
-    page, card = opened(visit, path)
+    _, card = opened(visit, path)
     expect(card.readout).to_contain_text("by 42 % away from the border")
     card.control("sharpness").focus()
     card.press("Home")
@@ -45,8 +45,8 @@ def test_sharper_heads_come_closer_and_the_border_stays(visit: Open, path: Path)
 
 
 def test_arrow_keys_go_from_head_to_head_and_from_pixel_to_pixel(visit: Open, path: Path) -> None:
-    page, card = opened(visit, path)
-    card.root.get_by_label("The heads").focus()
+    _, card = opened(visit, path)
+    card.root.get_by_label("The heads.").focus()
     card.press("ArrowRight")
     expect(card.readout).to_contain_text("head 1 looks 1 up and")
     card.press("ArrowDown")
@@ -54,7 +54,7 @@ def test_arrow_keys_go_from_head_to_head_and_from_pixel_to_pixel(visit: Open, pa
     card.root.get_by_label("Difference on the image").focus()
     card.press("Home")
     expect(card.readout).to_contain_text("row 6, column 0")
-    heads = card.root.get_by_label("The heads")
+    heads = card.root.get_by_label("The heads.")
     box = heads.bounding_box()
     heads.click(position={"x": box["width"] * 0.95, "y": box["height"] * 0.95})
     expect(card.readout).to_contain_text("head 8 looks 1 down and 1 right")
