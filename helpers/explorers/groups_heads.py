@@ -167,7 +167,8 @@ class GroupsAndHeads(LinkedFigure):
     def still(self) -> tuple[Figure, str]:
         """Draw wires, patterns and bars for the current state."""
         shown, value = self.outputs(), self.value
-        fig = theme.figure(7.2, 5.9)
+        two_rows = max(len(shown["kernels"]), len(shown["attention"])) > 4
+        fig = theme.figure(7.2, 5.8 if two_rows else 5.1)
         with theme.style():
             _Wires(fig, value, shown).draw()
             _patterns(fig, "left", np.array(shown["kernels"]), value)
@@ -335,7 +336,7 @@ class _Wires:
             return
         for i in range(first, end):
             for o in range(first, end):
-                ax.plot(x, (i + 0.5, o + 0.5), color=_PALE, lw=0.7)
+                ax.plot(x, (i + 0.5, o + 0.5), color=_PALE, lw=0.6, aa=False)
 
     def _into(self, ax: Axes, x: tuple[float, float], inputs: np.ndarray, channel: int) -> None:
         """Draw the wires into the channel that is followed."""

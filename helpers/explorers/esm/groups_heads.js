@@ -111,7 +111,7 @@ function code({ channels, kernel_size: k, groups, heads, channel }, conv, attent
     "",
     `# output channel ${channel} of the convolution reads image[:, ${first}:${first + width}]`,
     `w_q, w_k, w_v = attention.in_proj_weight.chunk(3)`,
-    `w_v[${channel}].shape                                    `.slice(0, 49) + `# (${channels},): a value reads all channels`,
+    `w_v[${channel}].shape`.padEnd(49) + `# (${channels},): reads all channels`,
   ].join("\n");
 }
 
