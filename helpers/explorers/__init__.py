@@ -5,6 +5,8 @@ from __future__ import annotations
 from helpers.explorers.base import ExplorerWidget, strip_widget_views
 from helpers.explorers.edge_head import EdgeHead
 from helpers.explorers.explore import Explorer, explore
+from helpers.explorers.groups_heads import GroupsAndHeads
+from helpers.explorers.heads_kernel import HeadsAsKernel
 from helpers.explorers.linked import LinkedFigure
 from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.operator_matrix import OperatorMatrix
@@ -15,6 +17,8 @@ __all__ = [
     "EdgeHead",
     "Explorer",
     "ExplorerWidget",
+    "GroupsAndHeads",
+    "HeadsAsKernel",
     "LinkedFigure",
     "OnePixel",
     "OperatorMatrix",

@@ -1,0 +1,67 @@
+"""Groups beside heads, in the built book: moved by keyboard, by click, and by the address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.chromium import Open
+from tests.browser.conftest import built
+from tests.browser.explorer import Card
+from tests.browser.pages import ready, unfold
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def path() -> Path:
+    return built("book", "03_groups_and_heads.html")
+
+
+def opened(visit: Open, path: Path, state: str = "") -> tuple[Page, Card]:
+    page = ready(visit(path.as_uri() + state))
+    unfold(page)
+    return page, Card(page, "groups_heads")
+
+
+def test_groups_cut_wires_and_bars_and_heads_do_not(visit: Open, path: Path) -> None:
+    _, card = opened(visit, path)
+    expect(card.readout).to_contain_text("reads 4 of 8 input channels")
+    card.control("groups").focus()
+    card.press("End")
+    expect(card.readout).to_contain_text("reads 1 of 8 input channels")
+    expect(card.readout).to_contain_text("convolution 392, attention 256")
+    card.control("heads").focus()
+    card.press("Home")
+    expect(card.readout).to_contain_text("Head 0 reads 8 of 8")
+    expect(card.readout).to_contain_text("attention 256")
+    card.root.get_by_role("radio", name="96").check()
+    expect(card.readout).to_contain_text("of 96 input channels")
+    card.control("groups").focus()
+    card.press("End")
+    expect(card.readout).to_contain_text("convolution 4,704, attention 36,864")
+    expect(card.root.locator(".ob-code pre")).to_contain_text("groups=96, bias=False")
+    card.button("Reset").press("Enter")
+    expect(card.readout).to_contain_text("reads 4 of 8 input channels")
+
+
+def test_a_click_on_the_wires_follows_another_channel(visit: Open, path: Path) -> None:
+    _, card = opened(visit, path)
+    wires = card.root.locator(".gh-left .gh-wires")
+    wires.scroll_into_view_if_needed()
+    box = wires.bounding_box()
+    wires.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.9})
+    expect(card.readout).to_contain_text("Output channel 7")
+    expect(card.value("channel")).to_have_text("7")
+
+
+def test_an_address_with_impossible_numbers_gives_the_nearest_state(
+    visit: Open, path: Path
+) -> None:
+    _, card = opened(visit, path, "#groups=3&heads=99&channels=7&channel=-4&kernel_size=x")
+    expect(card.readout).to_contain_text("Output channel 0")
+    expect(card.value("heads")).to_have_text("8")
+    expect(card.value("kernel_size")).to_have_text("7")
+    assert card.value("groups").inner_text() in ("2", "4")

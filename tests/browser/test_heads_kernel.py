@@ -1,0 +1,69 @@
+"""Heads that become a kernel, in the built book: moved by keyboard, by click, by the address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.chromium import Open
+from tests.browser.conftest import built
+from tests.browser.explorer import Card
+from tests.browser.pages import ready, unfold
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def path() -> Path:
+    return built("book", "03_groups_and_heads.html")
+
+
+def opened(visit: Open, path: Path, state: str = "") -> tuple[Page, Card]:
+    page = ready(visit(path.as_uri() + state))
+    unfold(page)
+    return page, Card(page, "heads_kernel")
+
+
+def test_sharper_heads_come_closer_and_the_border_stays(visit: Open, path: Path) -> None:
+    _, card = opened(visit, path)
+    expect(card.readout).to_contain_text("by 42 % away from the border")
+    card.control("sharpness").focus()
+    card.press("Home")
+    expect(card.readout).to_contain_text("by 100 % away from the border")
+    for _ in range(8):
+        card.press("ArrowRight")
+    expect(card.readout).to_contain_text("by 0.15 % away from the border")
+    card.root.get_by_role("radio", name="unpadded").check()
+    expect(card.readout).to_contain_text("31 % on the whole image")
+    card.control("size").focus()
+    card.press("End")
+    expect(card.readout).to_contain_text("49 heads")
+    card.button("Reset").press("Enter")
+    expect(card.readout).to_contain_text("by 42 % away from the border")
+
+
+def test_arrow_keys_go_from_head_to_head_and_from_pixel_to_pixel(visit: Open, path: Path) -> None:
+    _, card = opened(visit, path)
+    card.root.get_by_label("The heads.").focus()
+    card.press("ArrowRight")
+    expect(card.readout).to_contain_text("head 1 looks 1 up and")
+    card.press("ArrowDown")
+    expect(card.readout).to_contain_text("head 4 looks at the pixel itself")
+    card.root.get_by_label("Difference on the image").focus()
+    card.press("Home")
+    expect(card.readout).to_contain_text("row 6, column 0")
+    heads = card.root.get_by_label("The heads.")
+    box = heads.bounding_box()
+    heads.click(position={"x": box["width"] * 0.95, "y": box["height"] * 0.95})
+    expect(card.readout).to_contain_text("head 8 looks 1 down and 1 right")
+
+
+def test_an_address_with_impossible_numbers_gives_the_nearest_state(
+    visit: Open, path: Path
+) -> None:
+    _, card = opened(visit, path, "#sharpness=5.4&size=4&border=round&query=999&head=-1")
+    expect(card.readout).to_contain_text("From pixel row 13, column 13, head 0")
+    assert card.value("sharpness").inner_text() in ("4", "6")
+    expect(card.value("size")).to_have_text("3")

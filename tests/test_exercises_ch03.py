@@ -1,0 +1,184 @@
+"""Exercises of notebook 03: typical wrong answers are told what is wrong, other right ones pass."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helpers.exercises import EXERCISES, Status, check
+from helpers.mixing import as_mixing
+
+
+def _grouped(image: Tensor, weight: Tensor, groups: int, **how: Any) -> Tensor:
+    """The right answer to 03.1, with slips where asked."""
+    images, weights = image.chunk(groups, 1), weight.chunk(groups)
+    if how.get("shared"):
+        weights = [weights[0]] * groups
+    if how.get("turns"):
+        images = [image[:, g::groups] for g in range(groups)]
+    if how.get("weight_turns"):
+        weights = [weight[g::groups] for g in range(groups)]
+    if how.get("backwards"):
+        images, weights = images[::-1], weights[::-1]
+    pieces = [F.conv2d(x, w) for x, w in zip(images, weights, strict=True)]
+    return sum(pieces) if how.get("added") else torch.cat(pieces, how.get("dim", 1))
+
+
+def _heads(
+    x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: Tensor, h: int, **how: Any
+) -> Any:
+    """The right answer to 03.2, with slips where asked."""
+    d = x.shape[-1] // h
+
+    def project(w: Tensor) -> Tensor:
+        if how.get("split_first"):
+            parts = [x[..., n * d : n * d + d] @ w[n * d : n * d + d, n * d : n * d + d].T
+                     for n in range(h)]  # fmt: skip
+            return torch.stack(parts, 1)
+        projected = x @ (w if how.get("untransposed") else w.T)
+        if how.get("turns"):
+            return projected.unflatten(-1, (d, h)).movedim(-1, 1)
+        return projected.unflatten(-1, (h, d)).transpose(1, 2)
+
+    q, k, v = project(w_q), project(w_k), project(w_v)
+    a = (q @ k.mT * how.get("scale", lambda d, c: d**-0.5)(d, h * d)).softmax(how.get("over", -1))
+    mixed = a @ v
+    if how.get("turns"):
+        merged = mixed.permute(0, 2, 3, 1).flatten(2)
+    elif how.get("unmoved"):
+        merged = mixed.reshape(x.shape)
+    else:
+        merged = mixed.transpose(1, 2).flatten(2)
+    if how.get("no_output"):
+        return merged
+    return merged @ (w_o if how.get("untransposed") else w_o.T)
+
+
+def _torchs_own(x: Tensor, w_q: Tensor, w_k: Tensor, w_v: Tensor, w_o: Tensor, h: int) -> Tensor:
+    layer = nn.MultiheadAttention(x.shape[-1], h, bias=False, batch_first=True).double()
+    layer.in_proj_weight.data.copy_(torch.cat([w_q, w_k, w_v]))
+    layer.out_proj.weight.data.copy_(w_o)
+    with torch.enable_grad():
+        return layer(x, x, x)[0]
+
+
+def _slip(answer: Any, **how: Any) -> Any:
+    return lambda *given: answer(*given, **how)
+
+
+def _count(c: int, k: int, g: int, h: int) -> tuple[int, int]:
+    return k * k * c * c // g + c, 4 * c * c + 4 * c
+
+
+def _offsets(conv: nn.Conv2d) -> Tensor:
+    example = torch.zeros(1, conv.in_channels, 1, 1).to(conv.weight)
+    return as_mixing(conv, example, view="shifts").channel
+
+
+WRONG = {
+    "03.1": [
+        (_slip(_grouped, shared=True), "filters of the first"),
+        (_slip(_grouped, turns=True), "channels in turn"),
+        (_slip(_grouped, weight_turns=True), "filters in turn"),
+        (_slip(_grouped, backwards=True), "in the wrong order"),
+        (_slip(_grouped, added=True), "those of one group"),
+        (_slip(_grouped, dim=0), r"should have shape \(2, 4, 4, 5\)"),
+        (lambda x, w, g: F.conv2d(x, w, groups=g), "with groups runs"),
+        (lambda x, w, g: F.conv2d(x, w, None, 1, 0, 1, g), "with groups runs"),
+        (lambda x, w, g: -_grouped(x, w, g), "numbers differ"),
+        (lambda x, w, g: [x], "should be a tensor"),
+        (lambda x, w, g: F.conv2d(x, w), "raised RuntimeError"),
+    ],
+    "03.2": [
+        (_slip(_heads, split_first=True), "split x first"),
+        (_slip(_heads, no_output=True), "W_O is missing"),
+        (_slip(_heads, scale=lambda d, c: 1), "not scaled"),
+        (_slip(_heads, scale=lambda d, c: c**-0.5), r"by sqrt\(C\)"),
+        (_slip(_heads, over=-2), "over the queries"),
+        (_slip(_heads, untransposed=True), "by its transpose"),
+        (_slip(_heads, turns=True), "in turn"),
+        (_slip(_heads, unmoved=True), "without moving their axis"),
+        (_slip(_heads, scale=lambda d, c: 3), "Compare step by step"),
+        (_torchs_own, "whole layer runs"),
+        (lambda x, *_: x[0], "should have shape"),
+    ],
+    "03.3": [
+        (lambda c, k, g, h: (_count(c, k, g, h)[0] - c, 0), "bias is missing"),
+        (lambda c, k, g, h: (_count(c, k, 1, h)[0], 0), "do not fall with the groups"),
+        (lambda c, k, g, h: ((k * k * c * c + c) // g, 0), "bias too"),
+        (lambda c, k, g, h: (k * k * c * c // g**2 + c, 0), "groups twice"),
+        (lambda c, k, g, h: (0, 0), "Its weight has the shape"),
+        (lambda c, k, g, h: (_count(c, k, g, h)[0], 4 * c * c), "biases are missing"),
+        (lambda c, k, g, h: (_count(c, k, g, h)[0], 3 * c * c + 3 * c), "output projection"),
+        (lambda c, k, g, h: (_count(c, k, g, h)[0], h * (4 * c * c + 4 * c)), "row blocks"),
+        (lambda c, k, g, h: (_count(c, k, g, h)[0], 4 * c * c // h + 4 * c), "do not fall"),
+        (lambda c, k, g, h: (_count(c, k, g, h)[0], 1), "four C x C matrices"),
+        (lambda c, k, g, h: 3, "Return two numbers"),
+    ],
+    "03.4": [
+        ({"a", "b"}, "Statement b is true"),
+        ("acd", "Statement d is true"),
+        ({"a", "c"}, "there is more"),
+        ({"x"}, "no statement x"),
+        (3, "as a set"),
+    ],
+    "03.5": [
+        (lambda conv: conv.in_channels // 9, "too narrow"),
+        (lambda conv: min(conv.in_channels, conv.out_channels), "not only at the shape"),
+        (lambda conv: int(torch.linalg.matrix_rank(_offsets(conv)).min()), "largest rank decides"),
+        (
+            lambda conv: int(torch.linalg.matrix_rank(conv.weight.permute(2, 3, 0, 1)).max()),
+            "diagonal",
+        ),
+        (lambda conv: 9, "For a dense 3x3"),
+        (lambda conv: "wide", "one whole number"),
+    ],
+}  # fmt: skip
+
+RIGHT = {
+    "03.1": [_grouped],
+    "03.2": [
+        _heads,
+        lambda x, q, k, v, o, h: F.scaled_dot_product_attention(
+            *((x @ w.T).unflatten(-1, (h, -1)).transpose(1, 2) for w in (q, k, v))
+        ).transpose(1, 2).flatten(2) @ o.T,
+    ],
+    "03.3": [_count, lambda c, k, g, h: [float(n) for n in _count(c, k, g, h)]],
+    "03.4": [{"a", "c", "e"}, "ACE", "a, c and e", ["(e)", "a.", "c"]],
+    "03.5": [lambda conv: torch.linalg.matrix_rank(_offsets(conv)).max()],
+}  # fmt: skip
+
+
+def test_every_exercise_of_the_chapter_has_wrong_answers() -> None:
+    assert set(WRONG) == set(RIGHT) == {id for id in EXERCISES if id.startswith("03.")}
+    assert all(len(answers) >= 2 for answers in WRONG.values())
+
+
+@pytest.mark.parametrize(
+    ("id", "answer", "names"),
+    [(id, answer, names) for id, answers in WRONG.items() for answer, names in answers],
+)
+def test_wrong_answer_is_told_what_is_wrong(id: str, answer: Any, names: str) -> None:
+    feedback = check(id, answer)
+    assert feedback.status is Status.WRONG, feedback
+    assert re.search(names, feedback.message), feedback.message
+
+
+@pytest.mark.parametrize(
+    ("id", "answer"), [(id, answer) for id, answers in RIGHT.items() for answer in answers]
+)
+def test_other_right_answers_are_right(id: str, answer: Any) -> None:
+    feedback = check(id, answer)
+    assert feedback.status is Status.RIGHT, feedback
+
+
+@pytest.mark.parametrize(
+    ("id", "answer"), [("03.3", lambda *_: (..., ...)), ("03.4", []), ("03.4", "and so on")]
+)
+def test_nothing_said_yet_is_not_attempted(id: str, answer: Any) -> None:
+    assert check(id, answer).status is Status.NOT_ATTEMPTED
