@@ -6,6 +6,7 @@ from helpers.explorers.base import ExplorerWidget, strip_widget_views
 from helpers.explorers.edge_head import EdgeHead
 from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.morph_block import MorphBlock
 from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.page import esm, modules, page_script, page_style
 from helpers.explorers.two_matrices import TwoMatrices
@@ -15,6 +16,7 @@ __all__ = [
     "Explorer",
     "ExplorerWidget",
     "LinkedFigure",
+    "MorphBlock",
     "OnePixel",
     "TwoMatrices",
     "esm",
