@@ -125,10 +125,10 @@ def _mixer(step: Step) -> Box:
         if "bias" in step.parts:
             note = "{channels} kernels, {channels} biases"
         return Box("mixer", "Depthwise conv {kernel}×{kernel}", "token", note)
-    sources = ["Q, K"] * computed + ["a table"] * ("table" in step.parts)
+    sources = ["Q, K"] * computed + ["table"] * ("table" in step.parts)
     what = "attention" if computed else "mixing"
     text = what.capitalize() if step.reach == "image" else f"{{kernel}}×{{kernel}} window {what}"
-    return Box("mixer", text, "token", f"{{heads}} heads, A from {', '.join(sources)}", computed)
+    return Box("mixer", text, "token", f"{{heads}} heads, A: {', '.join(sources)}", computed)
 
 
 def _skips(step: Step) -> list[Skip]:
