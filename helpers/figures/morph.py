@@ -119,7 +119,7 @@ def _mixer(step: Step) -> Box:
     computed = "query" in step.parts
     if step.reach == "filter":
         softmax = any("softmax" in line for line in step.code)
-        note = "{channels} kernels, 1 per channel"
+        note = "{channels} kernels, any sign"
         if "kernel of heads" in step.parts:
             note = "{heads} kernels, softmax" if softmax else "{heads} kernels, any sign"
         if "bias" in step.parts:
@@ -127,7 +127,7 @@ def _mixer(step: Step) -> Box:
         return Box("mixer", "Depthwise conv {kernel}×{kernel}", "token", note)
     sources = ["Q, K"] * computed + ["table"] * ("table" in step.parts)
     what = "attention" if computed else "mixing"
-    text = what.capitalize() if step.reach == "image" else f"{{kernel}}×{{kernel}} window {what}"
+    text = what.capitalize() if step.reach == "image" else f"{{kernel}}×{{kernel}} {what}"
     return Box("mixer", text, "token", f"{{heads}} heads, A: {', '.join(sources)}", computed)
 
 

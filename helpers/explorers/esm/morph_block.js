@@ -87,7 +87,7 @@ function drawing({ step, places, size, numbers }) {
     out.push(arrow([[x, top], [away, top], [away, bottom], [edge - (gone ? 0 : 5), bottom]], `mb-skip ${gone ? "mb-gone" : ""} ${change === "new" ? "mb-strong" : ""}`));
     if (!gone) out.push(head(edge, bottom, 0));
   }
-  return `<svg class="mb-drawing" viewBox="0 0 ${size[0]} ${size[1]}" role="img">${out.join("")}</svg>`;
+  return `<svg class="mb-drawing" viewBox="0 0 ${size[0]} ${size[1]}" role="img"><g aria-hidden="true">${out.join("")}</g></svg>`;
 }
 
 /** What the drawing shows, for who cannot see it. */
@@ -173,6 +173,8 @@ function render({ model, el }) {
     };
     return { element, set };
   };
+  const legend = obMake("p", { className: "mb-legend" }, ...GROUPS.map((group) =>
+    obMake("span", { className: "mb-count" }, obMake("i", { className: `mb-of mb-${group}`, "aria-hidden": "true" }), names[group])));
   const parametersChart = chart("Parameters", "");
   const macsChart = chart("Multiply-adds", "million");
 
@@ -190,7 +192,7 @@ function render({ model, el }) {
       obMake("p", { className: "mb-heading" }, number, name),
       change, " ", kind),
     diff, holder,
-    obMake("div", { className: "mb-charts" }, parametersChart.element, macsChart.element)), readout, listing.element, all);
+    obMake("div", { className: "mb-charts" }, legend, parametersChart.element, macsChart.element)), readout, listing.element, all);
 
   // ---- Controls ------------------------------------------------------------------------------
   const set = (entries) => {
