@@ -65,7 +65,7 @@ function drawing({ step, places, size, numbers }) {
     above = middle + height / 2;
     if (place.startsWith("sum")) {
       out.push(`<circle class="mb-sum" cx="${x}" cy="${middle}" r="12"/>`);
-      out.push(`<text class="mb-name" x="${x}" y="${middle + 5}">+</text>`);
+      out.push(`<text class="mb-name" x="${x}" y="${middle}">+</text>`);
     }
   }
   for (const { place, text, note, role, computed, change } of step.boxes) {
@@ -74,9 +74,9 @@ function drawing({ step, places, size, numbers }) {
     const look = change === "gone" ? "mb-gone" : `mb-${role}${computed ? " mb-computed" : ""}`;
     out.push(`<rect class="mb-box ${look}" x="${x - width / 2}" y="${top}" width="${width}" height="${height}" rx="5"/>`);
     const name = change === "gone" ? `gone: ${fill(text)}` : fill(text);
-    const lift = note ? -6 : 5;
+    const lift = note ? -11 : 0;
     out.push(`<text class="${change === "gone" ? "mb-note" : "mb-name"}" x="${x}" y="${middle + lift}">${name}</text>`);
-    if (note) out.push(`<text class="mb-note" x="${x}" y="${middle + 16}">${change === "gone" ? "" : fill(note)}</text>`);
+    if (note) out.push(`<text class="mb-note" x="${x}" y="${middle + 12}">${change === "gone" ? "" : fill(note)}</text>`);
     if (change === "new") out.push(`<rect class="mb-new" x="${x + width / 2 + 4}" y="${top}" width="4" height="${height}"/>`);
   }
   for (const { start, end, change } of step.skips) {
