@@ -163,8 +163,8 @@ def _why_the_norm_is_wrong(folded: nn.Linear, norm: nn.LayerNorm, linear: nn.Lin
         return "The weight is right. The bias is the Linear's own: W times the norm's bias is new."
     if not _differ(folded.bias, weight @ norm.bias + shift):
         return (
-            "The weight is right. In the bias the norm's bias met the weight that is folded "
-            "already; it has to meet the Linear's own."
+            "The weight is right. For the bias you multiplied the norm's bias by the folded "
+            "weight; it should be multiplied by the Linear's own."
         )
     return "The weight is right, the bias is not: it should be W b + c, with the Linear's own W."
 
@@ -361,8 +361,8 @@ def _why_the_block_differs(
             lambda: _feed(layer, two(mixed)),
         ),
         (
-            "The second skip carries the block's input. That is ConvNeXt's wiring; the "
-            "Transformer's second skip starts after the first sum.",
+            "The second skip carries the block's input, as ConvNeXt's does. The Transformer's "
+            "starts after the first sum.",
             lambda: x + _feed(layer, two(mixed)),
         ),
         (
