@@ -70,6 +70,8 @@ class Step:
     into, back
         Weights of the step before that give this one's function, and the other way round; each
         takes a state dict and the block that it is for. None where there are none.
+    known
+        What is known elsewhere by this computation, or by its token mixing.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Step:
     run: Callable[[MorphBlock, Tensor], Tensor]
     into: Callable[[State, MorphBlock], State] | None = None
     back: Callable[[State, MorphBlock], State] | None = None
+    known: str = ""
 
     @property
     def number(self) -> int:
@@ -432,6 +435,7 @@ MORPH: tuple[Step, ...] = (
         "each.",
         ("norm1", *_SCORES, "value", "output", *_FEED_FORWARD),
         _transformer,
+        known="The block of ViT.",
     ),
     Step(
         "A window",
@@ -446,6 +450,7 @@ MORPH: tuple[Step, ...] = (
         ("norm1", *_SCORES, "value", "output", "table", *_FEED_FORWARD),
         _position,
         into=_zero("table"),
+        known="Swin's block, without its shift.",
     ),
     Step(
         "Scores from position alone",
@@ -460,6 +465,7 @@ MORPH: tuple[Step, ...] = (
         "weights, and the table needs one number for each of them.",
         ("norm1", "value", "output", "kernel of heads", *_FEED_FORWARD),
         _sliding,
+        known="The token mixing is LightConv's.",
     ),
     Step(
         "No softmax",

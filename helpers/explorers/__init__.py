@@ -8,6 +8,7 @@ from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.groups_heads import GroupsAndHeads
 from helpers.explorers.heads_kernel import HeadsAsKernel
 from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.morph_block import MorphBlock
 from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.operator_matrix import OperatorMatrix
 from helpers.explorers.page import esm, modules, page_script, page_style
@@ -20,6 +21,7 @@ __all__ = [
     "GroupsAndHeads",
     "HeadsAsKernel",
     "LinkedFigure",
+    "MorphBlock",
     "OnePixel",
     "OperatorMatrix",
     "TwoMatrices",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from helpers.figures.blocks import two_blocks
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
 from helpers.figures.grids import image_grid, outline, panels
+from helpers.figures.morph import diagram, draw_step
 from helpers.figures.picture import Picture, show
 from helpers.figures.reach import kernel_reach
 
 __all__ = [
     "Encoded",
     "Picture",
+    "diagram",
+    "draw_step",
     "encode",
     "frames_folder",
     "image_grid",
