@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from helpers.explorers.base import ExplorerWidget, strip_widget_views
+from helpers.explorers.budget_designer import BudgetDesigner
 from helpers.explorers.edge_head import EdgeHead
 from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.linked import LinkedFigure
@@ -11,6 +12,7 @@ from helpers.explorers.page import esm, modules, page_script, page_style
 from helpers.explorers.two_matrices import TwoMatrices
 
 __all__ = [
+    "BudgetDesigner",
     "EdgeHead",
     "Explorer",
     "ExplorerWidget",
