@@ -9,6 +9,7 @@ from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.linked import LinkedFigure
 from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.page import esm, modules, page_script, page_style
+from helpers.explorers.quadratic_cost import QuadraticCost
 from helpers.explorers.two_matrices import TwoMatrices
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ExplorerWidget",
     "LinkedFigure",
     "OnePixel",
+    "QuadraticCost",
     "TwoMatrices",
     "esm",
     "explore",

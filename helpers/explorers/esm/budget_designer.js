@@ -314,11 +314,14 @@ function render({ model, el }) {
     const sum = total(mine.parameters);
     const [byParameters, byMacs] = ["parameters", "macs"].map((what) => total(mine[what]) / total(other[what]));
     const channels = mine.parameters[2] + mine.parameters[3];
+    const same = name === now.against;
+    const setting = now.mixer === "depthwise" ? `kernel ${now.kernel}` : `${now.heads} heads`;
     say(
       (now.lock > 0 ? `Locked at ${big(now.lock)}, the depths follow, ${percent(Math.abs(sum - now.lock), now.lock)} off. ` : "") +
-        `${label[0].toUpperCase()}${label.slice(1)}, ${now.stages === 4 ? `depths ${used.join(", ")}` : `${used[0]} blocks`}: ` +
-        `${big(sum)} parameters, ${obText(byParameters, 3)} times those of ${now.against}, and ` +
-        `${big(total(mine.macs))} multiply-adds, ${obText(byMacs, 3)} times. ` +
+        `${label[0].toUpperCase()}${label.slice(1)} (${now.stages === 4 ? `depths ${used.join(", ")}` : `${used[0]} blocks`}, ` +
+        `C = ${now.width}, ${setting}, ${now.image} pixels): ` +
+        `${big(sum)} parameters${same ? "" : `, ${obText(byParameters, 3)} times those of ${now.against},`} and ` +
+        `${big(total(mine.macs))} multiply-adds${same ? "" : `, ${obText(byMacs, 3)} times`}. ` +
         `${percent(channels, sum)} of its parameters mix channels in blocks, ${percent(mine.parameters[0], sum)} mix tokens.`,
     );
     listing.set(code(now, used, sum));
