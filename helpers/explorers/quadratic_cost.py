@@ -64,7 +64,7 @@ class QuadraticCost(LinkedFigure):
         super().__init__(
             name="quadratic_cost",
             title="When does N² hurt?",
-            description="What one token costs in one block, as the image grows. Windows are 7 × 7 tokens.",
+            description="What one token costs in one block, as the image grows. Windows are 7 × 7.",
             options={
                 "channels": _OPTIONS["channels"],
                 "patches": _OPTIONS["patch"],
