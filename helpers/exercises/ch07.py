@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from helpers.budget import PRESETS, convnext, convnext_block, transformer_block
@@ -128,7 +129,9 @@ def _check_matching_depth(matching_depth: Any) -> str:
             "the answer: use the whole counts.": round(n * (4 + 2 * e) / (2 * e)),
         }
         raise Wrong(where + (_say_slip(got, slips) or "Compare the whole parameter counts."))
-    return "Three for two is a fact about an expansion of 4: in general it is about (2 + e) for e."
+    return (
+        "Three for two is a fact about an expansion of 4. In general e + 2 blocks match e, nearly."
+    )
 
 
 register(
@@ -180,13 +183,15 @@ def _check_half_is_products(half_is_products: Any) -> str:
             "There one product counts as both: q kᵀ takes C N² multiply-adds, and so does A v.": (
                 _first_side(c, patch, 12)
             ),
-            "One step too far: at least half is asked for, and it is reached one patch before, "
-            "where N = 6 C exactly.": right + patch,
+            "One step too far: at least half is asked for, and it is reached one patch before.": (
+                right + patch
+            ),
             "That is N, the number of tokens. The side of the image is asked for.": 6 * c,
         }
-        if got % patch:
-            raise Wrong(where + f"The side should be a multiple of {patch}, a whole patch.")
-        raise Wrong(where + (_say_slip(got, slips) or _share(got, c, patch)))
+        slip = _say_slip(got, slips)
+        if not slip and got % patch:
+            slip = f"The side should be a multiple of {patch}, a whole patch."
+        raise Wrong(where + (slip or _share(got, c, patch)))
     return "N = 6 C: 1,088 pixels for ViT-B, and 96 for Swin-T's first stage with all tokens."
 
 
@@ -287,6 +292,7 @@ register(
 _TARGET = PRESETS["Swin-T"].published
 
 
+@cache
 def _size(width: int, k: int) -> int:
     return convnext(dims=[width * 2**i for i in range(4)], kernel_size=k).parameters
 

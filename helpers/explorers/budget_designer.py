@@ -253,7 +253,10 @@ class BudgetDesigner(LinkedFigure):
 
 def _one_of(value: Mapping[str, Any], name: str, allowed: Sequence[Any]) -> None:
     if value[name] not in allowed:
-        raise ValueError(f"{name}={value[name]!r} must be one of {', '.join(map(repr, allowed))}.")
+        choices = ", ".join(map(repr, allowed))
+        if isinstance(allowed, range):
+            choices = f"the whole numbers from {allowed[0]} to {allowed[-1]}"
+        raise ValueError(f"{name}={value[name]!r} must be one of {choices}.")
 
 
 def _depths(*depths: int) -> dict[str, int]:
