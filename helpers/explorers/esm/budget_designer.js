@@ -10,8 +10,8 @@ const PARTS = [
   { name: "q k\u1d40 and A v", short: "q k\u1d40, A v", kind: "tokens", computed: true },
   { name: "V, O", short: "V, O", kind: "striped" },
   { name: "feed-forward", short: "feed-forward", kind: "channels" },
-  { name: "norm, layer scale", short: "", kind: "each" },
-  { name: "outside the blocks", short: "outside", kind: "rest" },
+  { name: "norm, scale", short: "", kind: "each" },
+  { name: "outside blocks", short: "outside", kind: "rest" },
 ];
 
 /** Channels, grid side and heads of each stage. */
@@ -190,9 +190,10 @@ function render({ model, el }) {
   };
 
   // ---- Controls ------------------------------------------------------------------------------
-  const starts = names.map((name) => obButton(name, `start from ${name}`, () => choose(name)));
-  const start = obMake("div", { className: "ob-control bd-starts", role: "group", "aria-label": "start from" },
-    obMake("span", { className: "ob-label", textContent: "start from" }), ...starts);
+  const start = obRadios({ name: "start", label: "start from", onChange: (at) => choose(names[at]) });
+  start.element.classList.add("bd-starts");
+  start.set(names, 0);
+  const starts = [...start.element.querySelectorAll("input")];
   const mixer = obRadios({
     name: "mixer", label: "mixer", onChange: (at) => change({ mixer: ["depthwise", "attention"][at] }),
   });
@@ -232,7 +233,7 @@ function render({ model, el }) {
   }, "ob-button ob-reset");
   const bySlider = Object.fromEntries(sliders.map((one) => [one.name, one]));
   controls.append(
-    start, stages.element, mixer.element, bySlider.width.element, bySlider.kernel.element, bySlider.heads.element,
+    start.element, stages.element, mixer.element, bySlider.width.element, bySlider.kernel.element, bySlider.heads.element,
     bySlider.expansion.element, bySlider.image.element, depthGroup,
     named("lock parameters: the depths follow", lock), named("compare with", against), reset,
   );
@@ -278,7 +279,8 @@ function render({ model, el }) {
     const name = nameOf(now);
     const label = name ?? (now.mixer === "depthwise" ? "your convnet" : "your Transformer");
 
-    starts.forEach((button, at) => button.setAttribute("aria-pressed", String(names[at] === name)));
+    // A net of one's own is none of these.
+    starts.forEach((input, at) => (input.checked = names[at] === name));
     stages.set(["4", "1"], now.stages === 4 ? 0 : 1);
     mixer.set(["depthwise conv", "attention"], now.mixer === "depthwise" ? 0 : 1);
     for (const { set, name: key, choices } of sliders) set(choices().map(String), choices().indexOf(now[key]));
@@ -315,11 +317,13 @@ function render({ model, el }) {
     const [byParameters, byMacs] = ["parameters", "macs"].map((what) => total(mine[what]) / total(other[what]));
     const channels = mine.parameters[2] + mine.parameters[3];
     const same = name === now.against;
-    const setting = now.mixer === "depthwise" ? `kernel ${now.kernel}` : `${now.heads} heads`;
+    const setting = [
+      now.stages === 4 ? `depths ${used.join(", ")}` : `${used[0]} blocks`, `C = ${now.width}`,
+      now.mixer === "depthwise" ? `kernel ${now.kernel}` : `${now.heads} heads`, `${now.image} pixels`,
+    ].join(", ");
     say(
       (now.lock > 0 ? `Locked at ${big(now.lock)}, the depths follow, ${percent(Math.abs(sum - now.lock), now.lock)} off. ` : "") +
-        `${label[0].toUpperCase()}${label.slice(1)} (${now.stages === 4 ? `depths ${used.join(", ")}` : `${used[0]} blocks`}, ` +
-        `C = ${now.width}, ${setting}, ${now.image} pixels): ` +
+        `${label[0].toUpperCase()}${label.slice(1)}${obSlide() ? "" : ` (${setting})`}: ` +
         `${big(sum)} parameters${same ? "" : `, ${obText(byParameters, 3)} times those of ${now.against},`} and ` +
         `${big(total(mine.macs))} multiply-adds${same ? "" : `, ${obText(byMacs, 3)} times`}. ` +
         `${percent(channels, sum)} of its parameters mix channels in blocks, ${percent(mine.parameters[0], sum)} mix tokens.`,
