@@ -26,7 +26,7 @@ def test_the_share_grows_with_the_image(visit: Open) -> None:
     card.button("ViT-B, 1024 px").focus()
     assert "47.1\u00a0% of the block, more than" in card.press("Enter").seen().readout
     card.button("Swin-T's first stage").focus()
-    assert "1888\u00a0M over all tokens" in card.press("Enter").seen().readout
+    assert "1,888\u00a0M over all tokens" in card.press("Enter").seen().readout
     # N = 2C lies left of the scale for such tokens: no mark points beside the curve.
     expect(card.root.locator(".qc-equal")).to_be_hidden()
     card.root.get_by_label("96", exact=True).focus()

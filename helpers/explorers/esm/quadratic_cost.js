@@ -23,10 +23,11 @@ export function compute({ channels: c, patch, side }) {
   };
 }
 
+/** In millions up to ten thousand of them, so that what is compared has one unit. */
 function big(n) {
-  if (n >= 1e9) return `${obText(n / 1e9, n >= 1e10 ? 0 : 2)}\u00a0G`;
-  if (n >= 1e6) return `${obText(n / 1e6, n >= 1e8 ? 0 : 2)}\u00a0M`;
-  return `${obText(n / 1e3)}\u00a0k`;
+  if (n >= 1e10) return `${obText(n / 1e9, 0)}\u00a0G`;
+  if (n >= 1e8) return `${Math.round(n / 1e6).toLocaleString("en-US")}\u00a0M`;
+  return n >= 1e6 ? `${obText(n / 1e6)}\u00a0M` : `${obText(n / 1e3)}\u00a0k`;
 }
 
 const percent = (part) => `${obText(100 * part, 1)}\u00a0%`;
