@@ -179,7 +179,7 @@ def _pieces(ax: Axes, pieces: Sequence[Piece], left: float, middle: float, scale
                 linestyle=(0, (3, 1.5)) if piece.computed else "solid",
             )
         )
-        if len(piece.text) * _CHARACTER < size - 0.04:
+        if piece.text and len(piece.text) * _CHARACTER < size - 0.04:
             ax.text(
                 left + size / 2, middle, piece.text, ha="center", va="center", fontsize=theme.SMALL
             )

@@ -111,7 +111,7 @@ const headsFor = (width) => [1, 2, 3, 4, 6, 8, 12, 16, 24, 32].filter((n) => wid
 const percent = (part, whole) => `${obText((100 * part) / whole, 1)}\u00a0%`;
 
 /** The code for the current state: the first stage's block in PyTorch, the whole by formula. */
-function code(value, depths, parameters) {
+export function code(value, depths, parameters) {
   const { stages, mixer, width: c, heads, kernel, expansion: e, image } = value;
   const all = (list) => `(${list.join(", ")})`;
   const n = (number) => number.toLocaleString("en-US");

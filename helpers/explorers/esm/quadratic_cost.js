@@ -33,7 +33,8 @@ function big(n) {
 const percent = (part) => `${obText(100 * part, 1)}\u00a0%`;
 const known = { 384: "ViT-S", 768: "ViT-B", 1024: "ViT-L" };
 
-function code({ channels, patch, side }, { tokens, each, image }) {
+/** The code for the current state. */
+export function code({ channels, patch, side }, { tokens, each, image }) {
   const n = (number) => Math.round(number).toLocaleString("en-US");
   return [
     "from helpers.budget import attention, convnext_block, transformer_block",
