@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from helpers.explorers.base import ExplorerWidget, strip_widget_views
+from helpers.explorers.budget_designer import BudgetDesigner
 from helpers.explorers.edge_head import EdgeHead
 from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.groups_heads import GroupsAndHeads
@@ -12,9 +13,11 @@ from helpers.explorers.morph_block import MorphBlock
 from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.operator_matrix import OperatorMatrix
 from helpers.explorers.page import esm, modules, page_script, page_style
+from helpers.explorers.quadratic_cost import QuadraticCost
 from helpers.explorers.two_matrices import TwoMatrices
 
 __all__ = [
+    "BudgetDesigner",
     "EdgeHead",
     "Explorer",
     "ExplorerWidget",
@@ -24,6 +27,7 @@ __all__ = [
     "MorphBlock",
     "OnePixel",
     "OperatorMatrix",
+    "QuadraticCost",
     "TwoMatrices",
     "esm",
     "explore",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from helpers.figures.bars import Bar, Piece, stacked_bars, three_for_two
 from helpers.figures.blocks import two_blocks
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
 from helpers.figures.grids import image_grid, outline, panels
@@ -10,8 +11,10 @@ from helpers.figures.picture import Picture, show
 from helpers.figures.reach import kernel_reach
 
 __all__ = [
+    "Bar",
     "Encoded",
     "Picture",
+    "Piece",
     "diagram",
     "draw_step",
     "encode",
@@ -21,6 +24,8 @@ __all__ = [
     "outline",
     "panels",
     "show",
+    "stacked_bars",
+    "three_for_two",
     "two_blocks",
     "write_frame",
 ]

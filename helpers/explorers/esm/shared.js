@@ -289,6 +289,28 @@ function obCode() {
   return { element, set };
 }
 
+/**
+ * A stacked bar. set(pieces, limit) draws { value, kind, text, computed } from left to right, on a scale
+ * that ends at the limit; kind, "tokens", "channels", "striped" (channels too), "each" or "rest",
+ * gives the colour. It is a picture: the numbers stand in a table or in the readout as well.
+ */
+function obStack() {
+  const element = obMake("div", { className: "ob-stack", "aria-hidden": "true" });
+  const set = (pieces, limit) => {
+    while (element.children.length < pieces.length) element.append(obMake("i", {}, obMake("span")));
+    [...element.children].forEach((child, at) => {
+      const { value = 0, kind, text = "", computed = false } = pieces[at] ?? {};
+      obHide(child, !(value > 0));
+      if (child.hidden) return;
+      const part = value / limit;
+      child.className = `ob-${kind}${computed ? " ob-computed" : ""}${part < 0.012 ? " ob-thin" : ""}`;
+      child.style.width = `${(100 * part).toFixed(3)}%`;
+      if (child.firstChild.textContent !== text) child.firstChild.textContent = text;
+    });
+  };
+  return { element, set };
+}
+
 /** An SVG element of its text: a parser knows the namespace without being told its address. */
 function obSvg(text) {
   const holder = document.createElement("template");
