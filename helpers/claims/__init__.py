@@ -21,7 +21,7 @@ from helpers.claims import (
 from helpers.claims.core import Break, Checked, Claim, Part, Verdict
 from helpers.claims.evidence import Count, Counts, Measured, Source, Sources
 from helpers.claims.pointwise import prove_pointwise_is_linear, prove_tail_is_feed_forward
-from helpers.claims.table import Ledger, check_all
+from helpers.claims.table import Ledger, Tally, check_all
 
 __all__ = [
     "LEDGER",
@@ -35,6 +35,7 @@ __all__ = [
     "Part",
     "Source",
     "Sources",
+    "Tally",
     "Verdict",
     "claim",
     "ledger",
