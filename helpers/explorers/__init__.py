@@ -8,6 +8,7 @@ from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.linked import LinkedFigure
 from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.page import esm, modules, page_script, page_style
+from helpers.explorers.two_blocks import TwoBlocks
 from helpers.explorers.two_matrices import TwoMatrices
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ExplorerWidget",
     "LinkedFigure",
     "OnePixel",
+    "TwoBlocks",
     "TwoMatrices",
     "esm",
     "explore",
