@@ -155,9 +155,12 @@ function render({ model, el }) {
     const [text, role] = TB_BOXES[block][id];
     const button = obFocusable(obMake("button", {
       type: "button", className: `tb-box ${role.split(" ").map((one) => (one.startsWith("tb-") ? one : `tb-${one}`)).join(" ")}`,
-      textContent: text, tabIndex: -1, "aria-pressed": "false",
-      "aria-label": `${text === "+" ? byId[id].name : text}, ${TB_BLOCKS[block]}`,
+      tabIndex: -1, "aria-pressed": "false", "aria-label": `${text === "+" ? byId[id].name : text}, ${TB_BLOCKS[block]}`,
     }));
+    // "A: Q, K" stands in one line or, where there is little room, in two.
+    const [letter, rest] = text.split(": ");
+    button.append(letter);
+    if (rest) button.append(obMake("span", { className: "tb-of", textContent: rest }));
     button.obPart = id;
     // After focus() has returned: it settles the layout, which is cheap only before anything changes.
     button.addEventListener("focus", () => queueMicrotask(() => choose(id)));
