@@ -10,7 +10,7 @@ from helpers.exercises.core import Exercise, Wrong, call, register
 
 
 def _check_widen(widen: Any) -> str:
-    for channels in (1, 3, 96):
+    for channels in (96, 3, 1):  # the first tells the usual slips apart
         said = call(widen, channels)
         if isinstance(said, bool) or not isinstance(said, int | float):
             raise Wrong(f"widen({channels}) should be a number; yours is a {type(said).__name__}.")
