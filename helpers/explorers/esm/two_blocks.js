@@ -115,7 +115,8 @@ function render({ model, el }) {
       ? `Parameters at C = ${channels}: ${tbNumber(number.transformer)} in the Transformer block, ` +
         `${tbNumber(number.convnext)} in ConvNeXt's.`
       : "It has no parameters.";
-    say(`${part.name}: ${part.verdict}. ${part.says} ${spent} See ${part.where}.`);
+    // On a slide the table stands beside this, with the same numbers.
+    say(`${part.name}: ${part.verdict}. ${part.says} ${obSlide() ? "" : `${spent} `}See ${part.where}.`);
     total.replaceChildren(
       `All parts at C = ${channels}: `, obMake("b", { textContent: tbNumber(counts.totals[0]) }), " and ",
       obMake("b", { textContent: tbNumber(counts.totals[1]) }), " parameters.",
@@ -153,9 +154,11 @@ function render({ model, el }) {
   // ---- The two columns -----------------------------------------------------------------------
   const box = (block, id) => {
     const [text, role] = TB_BOXES[block][id];
+    const own = byId[id].name;
+    const said = text === "+" ? own : text === "LayerNorm" ? `${text}: ${own}` : text;
     const button = obFocusable(obMake("button", {
       type: "button", className: `tb-box ${role.split(" ").map((one) => (one.startsWith("tb-") ? one : `tb-${one}`)).join(" ")}`,
-      tabIndex: -1, "aria-pressed": "false", "aria-label": `${text === "+" ? byId[id].name : text}, ${TB_BLOCKS[block]}`,
+      tabIndex: -1, "aria-pressed": "false", "aria-label": `${said}, ${TB_BLOCKS[block]}`,
     }));
     // "A: Q, K" stands in one line or, where there is little room, in two.
     const [letter, rest] = text.split(": ");
