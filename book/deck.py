@@ -12,6 +12,7 @@ from pygments.formatters import HtmlFormatter
 from book import assets, paths
 from book.execute import executed, frames_of
 from book.files import copy_exactly, write_if_changed
+from book.pages import link_to_pages
 
 _HIGHLIGHTING = "a11y-high-contrast-light"
 
@@ -35,7 +36,8 @@ def build_slides() -> None:
     """
     notebooks = executed()
     for name, notebook in notebooks.items():
-        html = as_html(notebook, title_of(notebook) or name)
+        linked = link_to_pages(notebook, list(notebooks))
+        html = as_html(linked, title_of(notebook) or name)
         write_if_changed(paths.SLIDES / f"{name}.html", html)
     for path in paths.SLIDES.glob("*.html"):
         if path.stem not in notebooks:

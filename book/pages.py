@@ -18,6 +18,10 @@ from book.files import copy_exactly, write_if_changed
 
 # [text](target) and ![text](target), where the target is not an address of its own.
 _LOCAL_LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!\w+:|#)([^)\s]+)\)")
+# <a href="NN_name.ipynb">text</a> in an output, beside the page or in a folder of notebooks.
+_OUTPUT_LINK = re.compile(
+    r'<a href="(?!\w+:|/)(?:[^"/]*/)*(\d\d_\w+)\.ipynb(#[^"]*)?"([^>]*)>(.*?)</a>', re.DOTALL
+)
 _LOCAL_PICTURE = re.compile(r'(<img\b[^>]*\bsrc=")(?!\w+:)([^"]+)(")')
 
 
@@ -49,7 +53,8 @@ def _write_source(notebooks: dict[str, NotebookNode]) -> None:
     paths.SOURCE.mkdir(parents=True, exist_ok=True)
     pages = {"index.md": front_page(paths.README.read_text(encoding="utf-8"), list(notebooks))}
     for name, notebook in notebooks.items():
-        pages[f"{name}.ipynb"] = nbformat.writes(page(notebook, name)) + "\n"
+        linked = link_to_pages(notebook, list(notebooks))
+        pages[f"{name}.ipynb"] = nbformat.writes(page(linked, name)) + "\n"
     for path in paths.SOURCE.iterdir():
         if path.is_file() and path.name not in pages:
             path.unlink()
@@ -93,6 +98,41 @@ def page(notebook: NotebookNode, name: str) -> NotebookNode:
     if first.cell_type != "markdown" or not title.startswith("# "):
         raise ValueError(f"{name}: the first cell must be Markdown and begin with '# ' and a title")
     first.source = f"{title}\n\n{link}\n\n{rest.lstrip()}".rstrip()
+    return notebook
+
+
+def link_to_pages(notebook: NotebookNode, names: list[str]) -> NotebookNode:
+    """Turn the links to notebooks in the outputs into links to their pages, or decks.
+
+    Prose is left to Sphinx, which knows such links; an output is passed on as it stands.
+
+    Parameters
+    ----------
+    notebook
+        An executed notebook; it is left as it is.
+    names
+        What there is to link to. Any other link to a notebook becomes its text: the page may have
+        been run before that notebook was there, or without it.
+
+    Returns
+    -------
+    NotebookNode
+        A copy.
+    """
+
+    def relink(match: re.Match[str]) -> str:
+        name, anchor, attributes, text = match.groups()
+        if name not in names:
+            return text
+        return f'<a href="{name}.html{anchor or ""}"{attributes}>{text}</a>'
+
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            shown = output.get("data", {})
+            if "text/html" in shown:
+                html = "".join(shown["text/html"])  # a notebook may store it as lines
+                shown["text/html"] = _OUTPUT_LINK.sub(relink, html)
     return notebook
 
 

@@ -193,11 +193,20 @@ def test_a_count_is_a_whole_number() -> None:
 
 def test_evidence_in_words() -> None:
     counts = Counts((Count("weights", 1234, 1234), Count("biases", 5, 5)))
-    assert in_words("", counts) == "Formula and live layer agree: weights 1,234, biases 5."
+    assert in_words("", counts) == "Formula and live layer agree. Weights: 1,234; biases: 5."
     said = in_words("whole", Measured("a share", 0.5, 0.25, 0.75))
     assert said == "Whole: a share: measured, between 0.25 and 0.75."
     sources = Sources((Source("found so", "A 2020"), Source("and so", "B 2021")))
-    assert in_words("sources", sources) == "Sources: found so (A 2020). and so (B 2021)."
+    assert in_words("sources", sources) == "Sources: found so (A 2020); and so (B 2021)."
+
+
+def test_sentences_begin_with_a_capital_and_names_stay_names() -> None:
+    measured = Measured("share", 0.5, 0, 1e-6 + 0.5)
+    assert in_words("k² one-hot heads", measured).startswith("k² one-hot heads: share")
+    assert in_words("x + conv(x)", measured).startswith("x + conv(x): share")
+    assert in_words("a share", measured).startswith("A share: share")
+    small = in_words("", Measured("rest", 0.0, 0, 1e-6))
+    assert small == "Rest: measured, between 0 and 1e-6."
 
 
 def test_a_claim_is_computed_once_for_both_forms() -> None:
@@ -209,8 +218,8 @@ def test_a_claim_is_computed_once_for_both_forms() -> None:
 
     bundle = _with_proof(proof)._repr_mimebundle_()
     assert len(calls) == 1
-    assert "weights 4" in bundle["text/plain"]
-    assert "weights 4" in bundle["text/html"]
+    assert "Weights: 4." in bundle["text/plain"]
+    assert "Weights: 4." in bundle["text/html"]
 
 
 def test_unknown_claim_lists_those_there_are() -> None:
@@ -226,10 +235,15 @@ def test_ledger_links_the_notebooks_that_exist(tmp_path, monkeypatch) -> None:
     monkeypatch.delenv("ONE_BLOCK_FRAMES", raising=False)
     assert ledger().links == {"01_pointwise_is_linear": "01_pointwise_is_linear.ipynb"}
     assert ledger("sub").links == {"03_groups_and_heads": "sub/03_groups_and_heads.ipynb"}
+    unlinked = ledger("sub")._repr_html_()
+    assert '<a href="sub/03_groups_and_heads.ipynb">03_groups_and_heads</a>' in unlinked
+    assert "02_convolution_is_a_matrix.ipynb" not in unlinked
+    # For the book and the slides every name is linked: they know which pages they have.
     monkeypatch.setenv("ONE_BLOCK_FRAMES", "somewhere")
     shown = ledger()._repr_html_()
-    assert '<a href="01_pointwise_is_linear.html">01_pointwise_is_linear</a>' in shown
-    assert "02_convolution_is_a_matrix</p>" in shown or "02_convolution_is_a_matrix," in shown
+    for one in LEDGER.values():
+        for name in one.notebooks:
+            assert f'<a href="{name}.ipynb">{name}</a>' in shown
 
 
 def test_ledger_says_everything_in_both_forms() -> None:
@@ -240,9 +254,33 @@ def test_ledger_says_everything_in_both_forms() -> None:
         for part in one.parts:
             assert str(part.verdict).capitalize() in shown
             assert " ".join(part.statement.split()) in plain
-    assert shown.count("<tr id=") == 11
+    assert shown.count("<tr data-claim=") == 11
     assert shown.count("<details ") == len(PARTS)
     assert max(map(len, repr(table).splitlines())) <= 88
+
+
+def test_tally_counts_every_part_once() -> None:
+    tally = ledger().tally()
+    assert tally.total == len(PARTS) == sum(map(len, tally.found.values()))
+    wanted = {v: sum(p.values[0].verdict is v for p in PARTS) for v in Verdict}
+    assert {verdict: len(ids) for verdict, ids in tally.found.items()} == wanted
+    plain, shown = repr(tally), tally._repr_html_()
+    for verdict, ids in tally.found.items():
+        assert f"{verdict:22}{len(ids):6}  " in plain
+        assert str(verdict).capitalize() in shown
+    assert plain.splitlines()[-1].split() == ["all", str(len(PARTS))]
+
+
+def test_ledger_shows_one_verdict_only() -> None:
+    table = ledger()
+    wrong = table.only("wrong as stated")
+    assert [row.claim.id for row in wrong.rows] == ["C3", "C6", "C10"]
+    assert all(part.part.verdict is Verdict.WRONG for row in wrong.rows for part in row.parts)
+    assert wrong.links == table.links
+    both = table.only(Verdict.WRONG, Verdict.ANALOGY)
+    assert both.tally().total == 4
+    with pytest.raises(ValueError, match="no verdict 'false': there are 'exact', 'exact after"):
+        table.only("false")
 
 
 def test_ledger_recomputes(monkeypatch) -> None:

@@ -20,8 +20,9 @@ from helpers.claims import (
 )
 from helpers.claims.core import Break, Checked, Claim, Part, Verdict
 from helpers.claims.evidence import Count, Counts, Measured, Source, Sources
+from helpers.claims.map import Map, make_map
 from helpers.claims.pointwise import prove_pointwise_is_linear, prove_tail_is_feed_forward
-from helpers.claims.table import Ledger, check_all
+from helpers.claims.table import Ledger, Tally, check_all
 
 __all__ = [
     "LEDGER",
@@ -31,12 +32,15 @@ __all__ = [
     "Count",
     "Counts",
     "Ledger",
+    "Map",
     "Measured",
     "Part",
     "Source",
     "Sources",
+    "Tally",
     "Verdict",
     "claim",
+    "claims_map",
     "ledger",
     "prove_pointwise_is_linear",
     "prove_tail_is_feed_forward",
@@ -92,3 +96,19 @@ def ledger(folder: str = ".") -> Ledger:
         If a proof or a break does not hold.
     """
     return check_all(LEDGER.values(), folder)
+
+
+def claims_map(folder: str = ".") -> Map:
+    """Give the map of the book: which notebook treats which claim. Nothing is recomputed.
+
+    Parameters
+    ----------
+    folder
+        Where the notebooks are, as seen from the page that shows the map.
+
+    Examples
+    --------
+    >>> claims_map("no_such_folder").stops[0].claims
+    ('C1', 'C2')
+    """
+    return make_map(LEDGER, folder)

@@ -132,6 +132,38 @@ class MaskedAttention(nn.Module):
         return from_tokens(mixed, tuple(image.shape[2:]))
 
 
+class SixConvolutions(nn.Module):
+    """PyTorch's attention by `conv1d` alone: four with its weights as filters, two with the data.
+
+    The two convolutions in the middle have a group for each image and head. Their filters are the
+    keys, which gives the scores, and then the values, which gives the weighted sum.
+    """
+
+    def __init__(self, attention: nn.MultiheadAttention) -> None:
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Mix ``(B, C, H, W)``."""
+        own, groups = self.attention, len(image) * self.attention.num_heads
+        width, pixels = own.head_dim, image.shape[2] * image.shape[3]
+        weights = own.in_proj_weight.unsqueeze(-1).chunk(3)
+        q, k, v = (
+            F.conv1d(image.flatten(2), weight, bias)
+            for weight, bias in zip(weights, own.in_proj_bias.chunk(3), strict=True)
+        )
+        # (1, groups d, N) as data, and (groups N, d, 1) as filters.
+        keys = k.reshape(groups, width, pixels).mT.reshape(-1, width, 1)
+        scores = F.conv1d(q.reshape(1, -1, pixels) / width**0.5, keys, groups=groups)
+        a = scores.view(groups, pixels, pixels).softmax(1)  # (groups, key, query)
+        values = v.reshape(-1, pixels, 1)
+        mixed = F.conv1d(a.view(1, -1, pixels), values, groups=groups)
+        out = F.conv1d(
+            mixed.view(len(image), -1, pixels), own.out_proj.weight[..., None], own.out_proj.bias
+        )
+        return out.view(image.shape)
+
+
 def prove_attention_is_dynamic_convolution(
     batch: int = 2,
     heads: int = 2,
@@ -163,6 +195,12 @@ def prove_attention_is_dynamic_convolution(
             dynamic_conv_from_attention(whole, (height, width)),
             image,
             parameters=names,
+        ),
+        "PyTorch's attention, and conv1d six times with a softmax between": assert_equivalent(
+            MaskedAttention(layer),
+            SixConvolutions(layer),
+            image,
+            parameters={"attention.in_proj_weight": "attention.in_proj_weight"},
         ),
     }
 
@@ -224,8 +262,8 @@ CLAIMS = (
             Part(
                 Verdict.EXACT,
                 "A convolution is one Linear on the patches of the image, or k² Linear layers on "
-                "shifted images, or one large matrix, mostly zeros, in which each weight stands "
-                "many times.",
+                "shifted images, or one large matrix in which each weight stands many times and "
+                "all else is zero.",
                 prove_convolution_is_linear,
                 (
                     Break(
@@ -245,8 +283,10 @@ CLAIMS = (
             Part(
                 Verdict.AFTER_REWRITING,
                 "Attention is a depthwise convolution whose filters are computed from the input, "
-                "one for each pixel and head, between two 1x1 convolutions. No convolution with "
-                "fixed filters is attention, for a convolution is linear in its input.",
+                "one for each pixel and head, between two 1x1 convolutions. With the keys as the "
+                "filters of one convolution, and the values as those of the next, PyTorch's conv1d "
+                "and a softmax suffice. No convolution with fixed filters is attention, for a "
+                "convolution is linear in its input.",
                 prove_attention_is_dynamic_convolution,
                 (
                     Break(
@@ -265,7 +305,8 @@ CLAIMS = (
             Part(
                 Verdict.AFTER_REWRITING,
                 "The way back exists too. A k x k convolution is k² heads, each looking at one "
-                "offset. A head must be as wide as the rank of that offset's weights, in general "
+                "offset through relative positions, with zero tokens around the image for the "
+                "padding. A head must be as wide as the rank of that offset's weights, in general "
                 "min(C_in, C_out), and a softmax is one-hot only in the limit of its sharpness.",
                 prove_convolution_is_heads,
                 (

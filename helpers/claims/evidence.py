@@ -122,27 +122,38 @@ def in_words(what: str, evidence: Evidence) -> str:
     Examples
     --------
     >>> in_words("", Counts((Count("parameters", 32, 32),)))
-    'Formula and live layer agree: parameters 32.'
+    'Formula and live layer agree. Parameters: 32.'
     """
-    start = f"{what[:1].upper()}{what[1:]}: " if what else ""
+    start = f"{_capital(what)}: " if what else ""
     match evidence:
         case Equivalence():
             said = _equivalence(evidence)
         case Counts():
-            numbers = ", ".join(f"{count.what} {count.live:,}" for count in evidence.counts)
-            said = f"formula and live layer agree: {numbers}."
+            numbers = "; ".join(f"{count.what}: {count.live:,}" for count in evidence.counts)
+            said = f"formula and live layer agree. {_capital(numbers)}."
         case Measured():
-            said = f"{evidence.what}: measured, between {evidence.low:g} and {evidence.high:g}."
+            between = f"between {evidence.low:g} and {evidence.high:g}".replace("e-0", "e-")
+            said = f"{evidence.what}: measured, {between}."
         case Sources():
-            said = " ".join(f"{source.says} ({source.where})." for source in evidence.sources)
-    return start + (said if start else said[:1].upper() + said[1:])
+            said = "; ".join(f"{source.says} ({source.where})" for source in evidence.sources) + "."
+    return start + (said if start else _capital(said))
+
+
+def _capital(text: str) -> str:
+    """Begin a sentence; a name such as x or k² stays as it is written."""
+    first = text.split()[0].strip(",:")
+    is_word = first == "a" or (len(first) > 1 and first.replace("-", "").isalpha())
+    return text[:1].upper() + text[1:] if is_word else text
 
 
 def _equivalence(proof: Equivalence) -> str:
     what = dict.fromkeys(c.what for c in proof.comparisons)
     gradients = [name.removeprefix("gradient of ") for name in what if name != "output"]
+    # "block.norm.weight" is for who reads the code; here it is a weight.
+    gradients = list(dict.fromkeys(name.rsplit(".")[-1] for name in gradients))
     bounds = dict.fromkeys((str(c.dtype), c.allowed) for c in proof.comparisons)
     within = " and ".join(
-        f"{allowed:.0e} in {dtype.removeprefix('torch.')}" for dtype, allowed in bounds
+        f"{allowed:.0e} in {dtype.removeprefix('torch.')}".replace("e-0", "e-")
+        for dtype, allowed in bounds
     )
     return f"outputs and gradients (of {', '.join(gradients)}) agree, normwise: below {within}."

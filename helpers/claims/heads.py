@@ -19,9 +19,32 @@ from helpers.mixers import (
     depthwise_from_heads,
     heads_from_depthwise,
 )
-from helpers.tokens import to_tokens
+from helpers.tokens import from_tokens, to_tokens
 
 # A depthwise convolution is C heads of one channel.
+
+
+class MatrixHeads(nn.Module):
+    """Static heads computed as attention is: values, then ``A V`` in each head, then the output.
+
+    The only difference from attention's code is where A, an N x N matrix, comes from.
+    """
+
+    def __init__(self, heads: StaticHeads) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Mix ``(B, C, H, W)``."""
+        heads, tokens = self.heads, to_tokens(image)
+        values = tokens if heads.value is None else heads.value(tokens)
+        split = values.unflatten(-1, (heads.heads, -1)).transpose(1, 2)  # (B, H, N, d)
+        mixed = (heads.token_mixing(image) @ split).transpose(1, 2).flatten(2)
+        if heads.output is not None:
+            mixed = heads.output(mixed)
+        elif heads.bias is not None:
+            mixed = mixed + heads.bias
+        return from_tokens(mixed, tuple(image.shape[2:]))
 
 
 def prove_depthwise_is_static_heads(
@@ -32,12 +55,17 @@ def prove_depthwise_is_static_heads(
     kernel_size: int = 3,
     seed: int = 0,
 ) -> dict[str, Evidence]:
-    """Compare a depthwise convolution with C one-channel heads, as a layer and as matrices."""
+    """Compare a depthwise convolution with C one-channel heads, in attention's code, and lifted."""
     image = noise(seed, batch, channels, height, width)
     conv = redrawn(DepthwiseConv(channels, kernel_size), seed + 1)
     return {
-        "the convolution and C one-channel heads with W_V = W_O = identity": assert_equivalent(
-            conv, heads_from_depthwise(conv), image
+        "the convolution and C one-channel heads, A V in each, W_V = W_O = identity": (
+            assert_equivalent(
+                conv,
+                MatrixHeads(heads_from_depthwise(conv)),
+                image,
+                parameters={"bias": "heads.output.bias"},
+            )
         ),
         "the convolution and the sum of its terms A X W": assert_equivalent(
             conv, Lifted(conv), image
@@ -79,19 +107,33 @@ def _weights_at_two_images() -> tuple[Tensor, Tensor]:
 def prove_where_groups_and_heads_meet(
     batch: int = 2,
     heads: int = 2,
-    head_width: int = 3,
+    head_width: int = 4,
     height: int = 5,
     width: int = 7,
     kernel_size: int = 3,
     seed: int = 0,
 ) -> dict[str, Evidence]:
-    """Show the two places where they meet, and count what tells them apart elsewhere."""
+    """Show where they meet, both without projections, and count what tells them apart."""
     channels = heads * head_width
     image = noise(seed, batch, channels, height, width)
-    tied = redrawn(StaticHeads(channels, heads, kernel_size, project=False), seed + 1)
+    tied, single = (
+        redrawn(StaticHeads(channels, count, kernel_size, project=False), seed + 1)
+        for count in (heads, channels)
+    )
     return {
-        "heads that share a kernel and a depthwise convolution with kernels tied in each head": (
-            assert_equivalent(tied, depthwise_from_heads(tied), image)
+        "a kernel for each head, A V, and a depthwise convolution with kernels tied in heads": (
+            assert_equivalent(
+                MatrixHeads(tied),
+                depthwise_from_heads(tied),
+                image,
+                parameters={"heads.bias": "bias"},
+            )
+        ),
+        "heads of one channel, A V, and groups of one channel": assert_equivalent(
+            MatrixHeads(single),
+            depthwise_from_heads(single),
+            image,
+            parameters={"heads.bias": "bias"},
         ),
         "channels that one output channel reads, and parameters": count_groups_and_heads(
             heads, head_width, kernel_size, seed
@@ -100,11 +142,12 @@ def prove_where_groups_and_heads_meet(
 
 
 def count_groups_and_heads(
-    heads: int = 2, head_width: int = 3, kernel_size: int = 3, seed: int = 0
+    heads: int = 2, head_width: int = 4, kernel_size: int = 3, seed: int = 0
 ) -> Counts:
     """Count what a group and a head read, and how many parameters they have; biases included."""
     channels = heads * head_width
     conv = nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=heads)
+    dense = nn.Conv2d(channels, channels, kernel_size)
     attention = MultiHeadAttention(channels, heads)
     one_head = MultiHeadAttention(channels, 1)
     sizes = f"(C = {channels})"
@@ -124,6 +167,9 @@ def count_groups_and_heads(
                 f"parameters of the {kernel_size}x{kernel_size} convolution with {heads} groups",
                 kernel_size**2 * channels**2 // heads + channels,
                 parameters_of(conv),
+            ),
+            Count(
+                "and with 1 group", kernel_size**2 * channels**2 + channels, parameters_of(dense)
             ),
             Count(
                 f"parameters of attention with {heads} heads",
@@ -228,10 +274,12 @@ def prove_filter_is_a_row_of_a(
     }
 
 
-def _twice_the_input() -> tuple[Tensor, Tensor]:
-    attention, image = redrawn(MultiHeadAttention(6, 2, bias=False), 0), noise(1, 1, 6, 4, 5)
+def _output_beside_nearest_weights() -> tuple[Tensor, Tensor]:
+    """Give each output channel, and the nearest attention weights over the same pixels."""
+    conv, image = redrawn(DepthwiseConv(6, 3), 0), noise(1, 1, 6, 5, 7)
     with torch.no_grad():
-        return attention(2 * image), 2 * attention(image)
+        out = conv(image).flatten(2)
+    return out, best_softmax_weights(out)
 
 
 def _softmax_over_the_scores() -> tuple[Tensor, Tensor]:
@@ -253,9 +301,9 @@ CLAIMS = (
             Part(
                 Verdict.AFTER_REWRITING,
                 "A depthwise convolution is C heads of one channel each. A head's A holds its "
-                "filter in every row; values and outputs pass through unchanged. This A is "
-                "learned, not computed from the input, and may be negative, which no softmax "
-                "allows.",
+                "filter in every row, cut off at the border; values and outputs pass through "
+                "unchanged. This A is learned, not computed from the input, and may be negative, "
+                "which no softmax allows.",
                 prove_depthwise_is_static_heads,
                 (
                     Break(
@@ -275,8 +323,9 @@ CLAIMS = (
                 Verdict.ANALOGY,
                 "A group reads its own C/G channels. A head reads all C, for its values are "
                 "projected before they are split. Parameters fall with the number of groups and "
-                "stay the same for every number of heads. The two meet where a group has one "
-                "channel, and where the channels of a head share one kernel.",
+                "stay the same for every number of heads. The two meet only with A fixed and the "
+                "projections left out: a head of one channel is then a group of one channel, and "
+                "a wider head is a set of such groups that share one kernel.",
                 prove_where_groups_and_heads_meet,
                 (
                     Break(
@@ -296,15 +345,17 @@ CLAIMS = (
             Part(
                 Verdict.WRONG,
                 "In a depthwise convolution the filter is a row of A, the input channel is V, and "
-                "the output channel is A V. Nothing in it is a query or a key. The sentence is "
-                "exact for the pointwise layer: its scores are Q Kᵀ, with the pixel as query and "
-                "the filters as learned keys.",
+                "the output channel is A V. Nothing in it is a query or a key. A product Q Kᵀ "
+                "does stand in the block, one layer further on: the first pointwise layer, with "
+                "the pixel as query and the filters as learned keys. GELU follows its scores "
+                "where attention has a softmax, so they are no attention weights either.",
                 prove_filter_is_a_row_of_a,
                 (
                     Break(
-                        "Attention, like a convolution, doubles its output when its input doubles.",
-                        _twice_the_input,
-                        0.1,
+                        "An output channel could be a row of attention weights: nowhere "
+                        "negative, with sum 1.",
+                        _output_beside_nearest_weights,
+                        0.5,
                     ),
                     Break(
                         "The pointwise scores are attention weights: a softmax in place of GELU "

@@ -91,8 +91,8 @@ def prove_every_step(
         ),
         "parameters at C = 96, 3 heads": Counts(
             (
-                Count("first step", 12 * 96**2 + 13 * 96, MORPH[0].cost(size=8).parameters),
-                Count("last step", 8 * 96**2 + 58 * 96, parameters_of(ConvNeXtBlock(96))),
+                Count("first step", 12 * 96**2 + 13 * 96, parameters_of(MORPH[0].build(96, 7, 3))),
+                Count("last step", 8 * 96**2 + 58 * 96, parameters_of(MORPH[-1].build(96, 7, 3))),
             )
         ),
     }
@@ -137,7 +137,7 @@ def _how_many(kind: Kind) -> int:
 
 
 _REPLACING = [step for step in MORPH if step.kind is Kind.REPLACES]
-_NAMES = ", ".join(f'"{step.name}"' for step in _REPLACING)
+_NAMES = ", ".join(f"'{step.name}'" for step in _REPLACING)
 
 CLAIMS = (
     Claim(
@@ -166,15 +166,14 @@ CLAIMS = (
             Part(
                 Verdict.IN_PART,
                 f'"Slightly" is {len(MORPH) - 1} changes, one at a time. '
-                f"{_how_many(Kind.SAME)} only write the same function otherwise, "
+                f"Of these, {_how_many(Kind.SAME)} only write the same function otherwise, "
                 f"{_how_many(Kind.FREES)} free what was fixed or tied and "
                 f"{_how_many(Kind.RESTRICTS)} fix or tie what was free. "
-                f"{len(_REPLACING)} change what is computed: "
-                f"{_NAMES}.",
+                f"The other {len(_REPLACING)} change what is computed: {_NAMES}.",
                 prove_every_step,
                 tuple(
                     Break(
-                        f'The step "{step.name}" changes nothing.',
+                        f"The step '{step.name}' changes nothing.",
                         lambda step=step: _left_out(step),
                         0.1,
                     )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from helpers.claims.core import Break, Claim, Part, Verdict
 from helpers.claims.evidence import Count, Counts, Evidence, Source, Sources
 from helpers.claims.examples import Shuffled, noise, permutation, reached, redrawn
-from helpers.equivalence import Equivalence, assert_equivalent
+from helpers.equivalence import assert_equivalent
 from helpers.kernels import kernels_to_token
 from helpers.mixers import DepthwiseConv, MultiHeadAttention, SlidingAttention
 from helpers.mixing import as_mixing
@@ -80,7 +80,7 @@ def prove_symmetries(
     width: int = 7,
     kernel_size: int = 3,
     seed: int = 0,
-) -> dict[str, Equivalence]:
+) -> dict[str, Evidence]:
     """Show what each commutes with: a convolution with shifts, attention with any order."""
     channels = heads * head_width
     image = noise(seed, batch, channels, height, width)
@@ -103,7 +103,66 @@ def prove_symmetries(
             image,
             parameters={"1.value.weight": "0.value.weight"},
         ),
+        f"for C = {channels} and {heads} heads": count_what_is_shared(
+            heads, head_width, height, width, seed
+        ),
     }
+
+
+def count_what_is_shared(
+    heads: int = 2, head_width: int = 3, height: int = 5, width: int = 7, seed: int = 0
+) -> Counts:
+    """Count different rows of A, over all pixels and channels, and what another image changes."""
+    height, width = max(height, 2), max(width, 2)  # one token can only look at itself
+    channels, pixels = heads * head_width, height * width
+    conv = redrawn(DepthwiseConv(channels, 3, padding_mode="circular"), seed)
+    attention = redrawn(MultiHeadAttention(channels, heads), seed + 1)
+    images = [noise(seed + i, 1, channels, height + 2, width + 2) for i in (2, 3)]
+    inner = [image[..., 1:-1, 1:-1].contiguous() for image in images]
+    ours = [as_mixing(conv, image).token[0] for image in images]
+    # The nine weights that a pixel's row holds, for every pixel away from the border.
+    seen = [
+        torch.stack(
+            [
+                a[:, row * (width + 2) + column, _nine_around(row, column, width + 2)]
+                for row in range(1, height + 1)
+                for column in range(1, width + 1)
+            ],
+            1,
+        )
+        for a in ours
+    ]
+    theirs = [as_mixing(attention, image).token[0] for image in inner]
+    per_channel = theirs[0].repeat_interleave(head_width, 0)
+    return Counts(
+        (
+            Count(
+                f"different filters of the depthwise convolution, at {pixels} pixels",
+                channels,
+                _different(seen[0]),
+            ),
+            Count(
+                "different rows of A of the attention",
+                heads * pixels,
+                _different(per_channel),
+            ),
+            Count("weights in them that another image changes, depthwise", 0, _changed(*seen)),
+            Count("attention", theirs[0].numel(), _changed(*theirs)),
+        )
+    )
+
+
+def _nine_around(row: int, column: int, width: int) -> list[int]:
+    return [(row + i) * width + column + j for i in (-1, 0, 1) for j in (-1, 0, 1)]
+
+
+def _different(rows: Tensor) -> int:
+    """Count the different rows of ``(C, N, ...)``."""
+    return len(torch.unique(rows.flatten(0, 1), dim=0))
+
+
+def _changed(one: Tensor, other: Tensor) -> int:
+    return int((one != other).sum())
 
 
 def _before_and_after(layer: nn.Module, change: nn.Module) -> tuple[Tensor, Tensor]:
@@ -124,10 +183,14 @@ class TwoHeads(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Apply ``A_plus X - A_minus X`` to ``(B, C, H, W)``."""
+        return self.head(self.plus, image) - self.head(self.minus, image)
+
+    @staticmethod
+    def head(at: int, image: Tensor) -> Tensor:
+        """Apply the A that looks at the left neighbour (0), the pixel (1) or the right one (2)."""
         one_hot = torch.eye(3).to(image).view(1, 3, 1, 3, 1, 1)
         grid = tuple(image.shape[2:])
-        a = kernels_to_token(one_hot, grid)[0]
-        return from_tokens((a[self.plus] - a[self.minus]) @ to_tokens(image), grid)
+        return from_tokens(kernels_to_token(one_hot, grid)[0, at] @ to_tokens(image), grid)
 
 
 def prove_two_heads_find_an_edge(
@@ -137,7 +200,10 @@ def prove_two_heads_find_an_edge(
     image = noise(seed, batch, channels, height, width + 1)  # one pixel wide has no edge
     return {
         "the filter [-1, 0, 1] and the difference of two heads": assert_equivalent(
-            _edge_filter, TwoHeads(plus=2, minus=0), image
+            lambda x: _filter(x, -1, 0, 1), TwoHeads(plus=2, minus=0), image
+        ),
+        "the filter [-1, 1, 0], and a skip less one head": assert_equivalent(
+            lambda x: _filter(x, -1, 1, 0), lambda x: x - TwoHeads(0, 0).head(0, x), image
         ),
         "models that use both": Sources(
             (
@@ -154,8 +220,8 @@ def prove_two_heads_find_an_edge(
     }
 
 
-def _edge_filter(image: Tensor) -> Tensor:
-    kernel = torch.tensor([-1.0, 0.0, 1.0]).to(image).expand(image.shape[1], 1, 1, 3)
+def _filter(image: Tensor, *taps: float) -> Tensor:
+    kernel = torch.tensor(taps).to(image).expand(image.shape[1], 1, 1, 3)
     return F.conv2d(image, kernel, padding=(0, 1), groups=image.shape[1])
 
 
@@ -207,11 +273,11 @@ CLAIMS = (
             ),
             Part(
                 Verdict.IN_PART,
-                "Reach is not the deeper difference. A convolution's weights are fixed after "
-                "training, shared by all positions, and another set for each channel. "
+                "Reach is not the deeper difference. A depthwise convolution's weights are fixed "
+                "after training, shared by all positions, and another set for each channel. "
                 "Attention's are computed from each input, another set for each position, and "
-                "shared by the channels of a head. So a convolution respects shifts, and "
-                "attention without positions respects any order at all.",
+                "shared by the channels of a head. So a convolution respects shifts, border "
+                "apart, and attention without positions respects any order at all.",
                 prove_symmetries,
                 (
                     Break(
@@ -239,9 +305,9 @@ CLAIMS = (
             ),
             Part(
                 Verdict.RIGHT,
-                "A filter can subtract a neighbour; a softmax head can only average, and needs a "
-                "second head or a skip to subtract. Attention can look where the image tells it; "
-                "a filter looks in the same places always.",
+                "A filter can subtract a neighbour. A softmax head can only average: to subtract, "
+                "it needs a second head, or a skip. Attention can look where the image tells it; "
+                "a filter looks in the same places always. Models that use both do well.",
                 prove_two_heads_find_an_edge,
                 (
                     Break("One softmax head can find an edge.", _edge_by_one_head, 0.3),

@@ -105,6 +105,12 @@ def prove_three_for_two(heads: int = 3, head_width: int = 32) -> dict[str, Evide
     c = heads * head_width
     three, two = 3 * _block("convnext", c), 2 * _block("vit", c)
     return {
+        "blocks in a model, three for every two of the other's": Counts(
+            tuple(
+                Count(f"{ours} beside {theirs}", 3 * _depth(theirs) // 2, _depth(ours))
+                for ours, theirs in PAIRS.items()
+            )
+        ),
         "three ConvNeXt blocks less two Transformer blocks, (3 x 8 - 2 x 12) C² + (3 x 58 - 2 x "
         "13) C": Counts((Count(f"parameters at C = {c}", 148 * c, three - two),)),
         "sources": Sources(
@@ -120,6 +126,11 @@ def prove_three_for_two(heads: int = 3, head_width: int = 32) -> dict[str, Evide
             )
         ),
     }
+
+
+def _depth(name: str) -> int:
+    said = PRESETS[name].settings
+    return sum(said["depths"]) if "depths" in said else said["depth"]
 
 
 def _block_for_block() -> tuple[Tensor, Tensor]:
@@ -196,8 +207,8 @@ CLAIMS = (
             ),
             Part(
                 Verdict.RIGHT,
-                "Swin has the same four stages and stem. ViT has the stem and the one stage of "
-                "the isotropic models.",
+                "Swin has the same four stages and stem as ConvNeXt-T, S and B. ViT has the stem "
+                "and the one stage of the isotropic models, which were made for that comparison.",
                 prove_same_stem,
                 (
                     Break(

@@ -138,9 +138,10 @@ CLAIMS = (
             Part(
                 Verdict.IN_PART,
                 "ConvNeXt's block has one norm and one skip, the Transformer's two of each. A "
-                "skip around the depthwise convolution alone would fold into its kernel. What "
-                "does not fold: the outer skip carries the block's input past the convolution "
-                "too, and there is no norm before the mixing.",
+                "skip around the depthwise convolution alone would fold into its kernel. Two "
+                "differences stay: the last skip carries x past both layers, where the "
+                "Transformer's carries what came out of the mixing, and there is no norm before "
+                "the mixing.",
                 prove_inner_skip_folds,
                 (
                     Break(

@@ -14,6 +14,7 @@ from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.operator_matrix import OperatorMatrix
 from helpers.explorers.page import esm, modules, page_script, page_style
 from helpers.explorers.quadratic_cost import QuadraticCost
+from helpers.explorers.two_blocks import TwoBlocks
 from helpers.explorers.two_matrices import TwoMatrices
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "OnePixel",
     "OperatorMatrix",
     "QuadraticCost",
+    "TwoBlocks",
     "TwoMatrices",
     "esm",
     "explore",

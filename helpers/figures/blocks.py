@@ -64,17 +64,44 @@ _BETWEEN = (
 )
 
 
-def two_blocks() -> Figure:
+_LEFT, _RIGHT = 1.75, _WIDTH - 1.75
+_WHOLE, _FIRST, _SECOND = (-0.5, 0.5), (-0.5, 0.0), (0.0, 0.5)
+#: What is marked for each part: for both columns the height, and the share of the box's width.
+_MARKS = {
+    "norm1": ((3.82, 0.3, _WHOLE), None),
+    "a": ((3.2, 0.62, _FIRST), (3.2, 0.62, _WHOLE)),
+    "w": ((3.2, 0.62, _SECOND), None),
+    "skip1": ((_FIRST_SUM, 0.24, (-0.055, 0.055)), None),
+    "norm2": (2 * ((2.08, 0.3, _WHOLE),)),
+    "widen": (2 * ((1.62, 0.32, _WHOLE),)),
+    "gelu": (2 * ((1.17, 0.3, _WHOLE),)),
+    "narrow": (2 * ((0.72, 0.32, _WHOLE),)),
+    "scale": (None, None),
+    "skip2": (2 * ((_LAST_SUM, 0.24, (-0.055, 0.055)),)),
+}
+
+
+def two_blocks(mark: str | None = None) -> Figure:
     """Draw the Transformer block beside the ConvNeXt block.
 
     Blue boxes mix tokens, orange ones channels, green ones work on one token; a dashed outline is
     computed from the input. Attention is both blue and orange: its A is computed, and its V and O,
-    which mix channels, are parameters.
+    which mix channels, are parameters. Layer scale is not drawn.
+
+    Parameters
+    ----------
+    mark
+        The part to mark in both blocks, by its name in `helpers.explorers.TwoBlocks`.
 
     Returns
     -------
     Figure
         7.2 by 4.5 inches: with its text at 16 pt, it fits a slide.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part.
 
     Examples
     --------
@@ -86,12 +113,14 @@ def two_blocks() -> Figure:
     Source: Vaswani et al. (2017), section 3, with the norm first as in ViT (Dosovitskiy et al.
     2021, section 3.1); Liu et al. (2022), figure 4.
     """
+    if mark is not None and mark not in _MARKS:
+        raise ValueError(f"mark={mark!r} must be one of {', '.join(_MARKS)}.")
     fig = theme.figure(_WIDTH, _HEIGHT)
     with theme.style():
         ax = fig.add_axes((0, 0, 1, 1))
         ax.set(xlim=(0, _WIDTH), ylim=(0, _HEIGHT), aspect="equal")
         ax.set_axis_off()
-        left, right = 1.75, _WIDTH - 1.75
+        left, right = _LEFT, _RIGHT
         _column(ax, left, "Transformer block", _TRANSFORMER)
         _column(ax, right, "ConvNeXt block", _CONVNEXT)
         _skip(ax, left, _TOP - 0.08, _FIRST_SUM, side=-1)
@@ -118,7 +147,26 @@ def two_blocks() -> Figure:
                 weight="bold",
                 bbox={"facecolor": theme.CARD, "edgecolor": "none", "pad": 2},
             )
+        for x, place in zip((left, right), _MARKS.get(mark, (None, None)), strict=True):
+            if place is not None:
+                _mark(ax, x, *place)
     return fig
+
+
+def _mark(ax: Axes, x: float, middle: float, height: float, share: tuple[float, float]) -> None:
+    """Draw the outline of what is chosen, a little outside the box."""
+    away = 0.07
+    ax.add_patch(
+        Rectangle(
+            (x + share[0] * _BOX - away, middle - height / 2 - away),
+            (share[1] - share[0]) * _BOX + 2 * away,
+            height + 2 * away,
+            facecolor="none",
+            edgecolor=theme.INK,
+            linewidth=2.6,
+            zorder=5,
+        )
+    )
 
 
 def _column(ax: Axes, x: float, title: str, parts: tuple[_Part, ...]) -> None:
