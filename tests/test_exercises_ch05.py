@@ -254,7 +254,7 @@ WRONG = {
         (fold_norm(lambda n, one: one.weight, _bias), "the norm's weight still"),
         (fold_norm(_rows, _bias), "a column, not a row"),
         (fold_norm(_columns, _shift), "is the Linear's own"),
-        (fold_norm(_columns, _folded_first), "folded already"),
+        (fold_norm(_columns, _folded_first), "multiplied the norm.s bias by the folded"),
         (fold_norm(_columns, lambda n, one: one.weight @ n.bias - 1), "should be W b \\+ c"),
         (_without_bias, "needs a bias"),
         (_linear_in_place, "You changed what you were given"),
