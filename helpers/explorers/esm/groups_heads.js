@@ -200,7 +200,7 @@ function render({ model, el }) {
   const colours = {};
   /** Up to eight patterns in two lines of four, a cell between them. */
   const drawPatterns = (view, patterns, kind, limit, chosen) => {
-    colours[kind] ??= new Uint32Array(obColours(card, kind).buffer);
+    colours[kind] ??= new Uint32Array(obColours(kind).buffer);
     const [side, palette] = [GH_SIDE ** 2, colours[kind]];
     const [rows, columns] = [patterns.length > 4 ? 2 * side + 2 : side, 4 * side + 6];
     view.canvas.width = columns;
@@ -303,7 +303,6 @@ function render({ model, el }) {
   const nearest = (list, value, otherwise) =>
     Number.isFinite(value) ? list.reduce((best, n) => (Math.abs(n - value) < Math.abs(best - value) ? n : best)) : otherwise;
   const valueChanged = () => {
-    if (!card.isConnected) return;
     const value = model.get("value");
     const channels = nearest(GH_CHANNELS, value.channels, 8);
     const valid = {
@@ -319,18 +318,9 @@ function render({ model, el }) {
     show();
   };
   model.on("change:value", valueChanged);
+  valueChanged();
   el.replaceChildren(card);
-  // The colours are those of the page, which a card that stands nowhere yet does not know.
-  let waiting = 0;
-  const begin = () => {
-    if (card.isConnected) valueChanged();
-    else waiting = setTimeout(begin, 4);
-  };
-  begin();
-  return () => {
-    clearTimeout(waiting);
-    model.off("change:value", valueChanged);
-  };
+  return () => model.off("change:value", valueChanged);
 }
 
 export default { render };

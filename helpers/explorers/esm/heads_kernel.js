@@ -152,8 +152,7 @@ function render({ model, el }) {
   const cellSize = (view, pixels) => view.cells.style.setProperty("--ob-cell", `${(pixels * big).toFixed(2)}px`);
 
   // ---- The views -----------------------------------------------------------------------------
-  const heads = obMatrix({
-    card, name: "The heads", kind: "weights",
+  const heads = obMatrix({ name: "The heads", kind: "weights",
     onChoose: ({ row, column }) => {
       const tile = model.get("value").size + 5;
       change({ head: Math.floor(row / tile) * model.get("value").size + Math.floor(column / tile) });
@@ -173,10 +172,9 @@ function render({ model, el }) {
     const { top, left } = corner();
     change({ query: (top + row) * side + left + column });
   };
-  const sum = obMatrix({ card, name: "The weighted sum of the heads' rows", kind: "signed", onChoose: choosePlace });
-  const row = obMatrix({ card, name: "The convolution's row", kind: "signed", onChoose: choosePlace });
-  const missed = obMatrix({
-    card, name: "Difference on the image", kind: "signed", cell: 11 * big,
+  const sum = obMatrix({ name: "The weighted sum of the heads' rows", kind: "signed", onChoose: choosePlace });
+  const row = obMatrix({ name: "The convolution's row", kind: "signed", onChoose: choosePlace });
+  const missed = obMatrix({ name: "Difference on the image", kind: "signed", cell: 11 * big,
     onChoose: ({ row: line, column }) => change({ query: line * side + column }),
   });
   const curve = obSvg('<svg class="hk-curve" viewBox="0 0 300 204" role="img"></svg>');
@@ -309,7 +307,6 @@ function render({ model, el }) {
     Number.isFinite(value) ? list.reduce((best, one) => (Math.abs(one - value) < Math.abs(best - value) ? one : best)) : otherwise;
   const within = (value, count) => (Number.isInteger(value) ? Math.max(0, Math.min(count - 1, value)) : 0);
   const valueChanged = () => {
-    if (!card.isConnected) return;
     const value = model.get("value");
     const size = nearest(SIZES, value.size, 3);
     const valid = {
@@ -325,18 +322,9 @@ function render({ model, el }) {
     show();
   };
   model.on("change:value", valueChanged);
+  valueChanged();
   el.replaceChildren(card);
-  // The colours are those of the page, which a card that stands nowhere yet does not know.
-  let waiting = 0;
-  const begin = () => {
-    if (card.isConnected) valueChanged();
-    else waiting = setTimeout(begin, 4);
-  };
-  begin();
-  return () => {
-    clearTimeout(waiting);
-    model.off("change:value", valueChanged);
-  };
+  return () => model.off("change:value", valueChanged);
 }
 
 export default { render };

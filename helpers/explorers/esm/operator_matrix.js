@@ -153,8 +153,7 @@ function render({ model, el }) {
   const hues = model.get("hues").map(rgb);
   const roles = Object.fromEntries(Object.entries(model.get("roles")).map(([name, hex]) => [name, pack(rgb(hex))]));
   const { card, controls, body, readout, say } = obCard(model, "operator_matrix");
-  const grid = obMatrix({
-    card, name: "The operator as one matrix", kind: "signed", cell: 6, scale: false,
+  const grid = obMatrix({ name: "The operator as one matrix", kind: "signed", cell: 6, scale: false,
     onPoint: (place) => {
       hover = place && select(place);
       showSelection();

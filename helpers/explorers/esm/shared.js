@@ -318,9 +318,19 @@ function obSvg(text) {
   return holder.content.firstElementChild;
 }
 
-/** A colour map as 256 x 4 bytes, of the stops that theme.py gives the card. */
-function obColours(card, kind) {
+/** The stops of a colour map, which theme.py gives every card of a document. */
+function obStops(kind) {
+  // Asked of a card of its own: a figure draws before its card is in the document.
+  const card = obMake("div", { className: "ob-card", hidden: true });
+  document.body.append(card);
   const stops = getComputedStyle(card).getPropertyValue(`--ob-map-${kind}`).trim().split(/\s+/);
+  card.remove();
+  return stops;
+}
+
+/** A colour map as 256 x 4 bytes. */
+function obColours(kind) {
+  const stops = obStops(kind);
   const rgb = stops.map((hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)));
   const table = new Uint8ClampedArray(1024);
   for (let n = 0; n < 256; n += 1) {
@@ -347,7 +357,7 @@ function obColours(card, kind) {
  * colour, dashed }; setCursor(place, words), which says the words when the matrix has the focus;
  * setCaption(...content).
  */
-function obMatrix({ card, name, kind, cell = 6, scale = true, onPoint, onChoose, onPaint }) {
+function obMatrix({ name, kind, cell = 6, scale = true, onPoint, onChoose, onPaint }) {
   const canvas = obMake("canvas", { "aria-hidden": "true" });
   const marks = obSvg('<svg aria-hidden="true" preserveAspectRatio="none"></svg>');
   const cells = obFocusable(
@@ -379,9 +389,9 @@ function obMatrix({ card, name, kind, cell = 6, scale = true, onPoint, onChoose,
   /** Label the scale with its ends; a signed one with its zero as well. */
   const label = (limit) => {
     const text = `${kind} ${limit}`;
-    if (text === ends || !legend.isConnected) return;
+    if (text === ends || !legend.parentElement) return;
     ends = text;
-    const stops = getComputedStyle(card).getPropertyValue(`--ob-map-${kind}`).trim().split(/\s+/).join(", ");
+    const stops = obStops(kind).join(", ");
     const bar = obMake("i");
     bar.style.background = `linear-gradient(to right, ${stops})`;
     const digits = limit < 1 ? 2 : 1;
@@ -390,7 +400,7 @@ function obMatrix({ card, name, kind, cell = 6, scale = true, onPoint, onChoose,
   };
   const draw = (values, newRows, newColumns, limit) => {
     resize(newRows, newColumns);
-    colours ??= obColours(card, kind);
+    colours ??= obColours(kind);
     const [offset, gain] = kind === "signed" ? [127.5, 127.5 / (limit || 1)] : [0, 255 / (limit || 1)];
     put((data) => {
       const words = new Uint32Array(data.buffer);

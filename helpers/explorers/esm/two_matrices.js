@@ -192,8 +192,6 @@ export function code({ kernel_size: k, heads, head, support, query, key }, left,
 
 function render({ model, el }) {
   const { card, controls, body, readout, say } = obCard(model, "two_matrices");
-  // The colour maps are read off the card, which must stand in the document for that.
-  document.body.append(card);
   const projection = model.get("projection");
   const filters = model.get("filters");
   const reads = model.get("reads");
@@ -268,9 +266,9 @@ function render({ model, el }) {
   };
   /** A matrix with its own scale below: the bar, and below it what its ends and its zero stand for. */
   const view = (name, kind, cell, events) => {
-    const matrix = obMatrix({ card, name, kind, cell, scale: false, ...events });
+    const matrix = obMatrix({ name, kind, cell, scale: false, ...events });
     if (kind === "picture") return matrix;
-    const stops = getComputedStyle(card).getPropertyValue(`--ob-map-${kind}`).trim().split(/\s+/).join(", ");
+    const stops = obStops(kind).join(", ");
     const bar = obMake("i");
     bar.style.background = `linear-gradient(to right, ${stops})`;
     const ends = (kind === "signed" ? ["", "0", ""] : ["0", ""]).map((text) => obMake("span", { textContent: text }));
@@ -374,7 +372,7 @@ function render({ model, el }) {
   const overlay = new Uint8ClampedArray(4 * TM_COUNT);
   const palettes = {};
   const layOver = (target, matrix, query, limit, kind) => {
-    palettes[kind] ??= obColours(card, kind);
+    palettes[kind] ??= obColours(kind);
     const palette = palettes[kind];
     for (let m = 0; m < TM_COUNT; m += 1) {
       const weight = matrix[query * TM_COUNT + m];
