@@ -249,11 +249,14 @@ WRONG = {
 }
 
 
-def _all_wrong() -> dict[str, Any]:
-    """Collect what each chapter's own tests hold as well."""
-    found = dict(WRONG)
+def _all_wrong() -> dict[str, list[Any]]:
+    """Collect what each chapter's own tests hold: a list for each exercise, or (id, ...) tuples."""
+    found: dict[str, list[Any]] = {id: list(answers) for id, answers in WRONG.items()}
     for path in sorted(Path(__file__).parent.glob("test_exercises_ch*.py")):
-        found |= importlib.import_module(f"tests.{path.stem}").WRONG
+        wrong = importlib.import_module(f"tests.{path.stem}").WRONG
+        pairs = wrong.items() if isinstance(wrong, dict) else ((id, [rest]) for id, *rest in wrong)
+        for id, answers in pairs:
+            found.setdefault(id, []).extend(answers)
     return found
 
 
@@ -314,7 +317,7 @@ def test_an_answer_that_raises_is_quoted() -> None:
 
 
 def test_unknown_exercise_lists_those_there_are() -> None:
-    with pytest.raises(KeyError, match=r"there are 01\.1, 01\.2"):
+    with pytest.raises(KeyError, match=r"there are .*01\.1, 01\.2"):
         check("99.9", ...)
 
 
