@@ -44,7 +44,7 @@ class ShuffleShift(LinkedFigure):
     **start
         Where to start: `move` (``"shuffle"`` or ``"shift"``), `times` (which shuffle, 1 to 99, or
         how many pixels to the right, 0 to 7), `positions` (whether attention's input has a
-        position embedding), `kernel` (3 or 7), `padding` (``"circular"`` or ``"zeros"``), `spot`
+        position embedding), `filter_size` (3 or 7), `padding` (``"circular"`` or ``"zeros"``), `spot`
         (the pixel that is followed, counted row by row).
 
     Attributes
@@ -91,7 +91,7 @@ class ShuffleShift(LinkedFigure):
                 "move": "shuffle",
                 "times": 1,
                 "positions": False,
-                "kernel": 3,
+                "filter_size": 3,
                 "padding": "circular",
                 "spot": 36,
             },
@@ -109,7 +109,7 @@ class ShuffleShift(LinkedFigure):
             "move": ("shift", "shuffle"),
             "times": range(_SIDE) if shift else range(1, _SHUFFLES + 1),
             "positions": (False, True),
-            "kernel": _KERNELS,
+            "filter_size": _KERNELS,
             "padding": ("circular", "zeros"),
             "spot": range(_SIDE**2),
         }
@@ -237,7 +237,7 @@ class ShuffleShift(LinkedFigure):
         """Compute what the figure shows at the moment."""
         return self.reference(
             self.x,
-            self.kernels[str(self.value["kernel"])],
+            self.kernels[str(self.value["filter_size"])],
             self.query,
             self.key,
             self.values,
@@ -292,7 +292,7 @@ class ShuffleShift(LinkedFigure):
     def _name(self, layer: str) -> str:
         if layer == "attention":
             return f"Attention {'with' if self.value['positions'] else 'without'} positions"
-        k, padding = self.value["kernel"], self.value["padding"]
+        k, padding = self.value["filter_size"], self.value["padding"]
         return f"Depthwise {k} × {k}, {'zero' if padding == 'zeros' else 'circular'} padding"
 
     def _sentence(self, shown: Mapping[str, Any], now: int) -> str:

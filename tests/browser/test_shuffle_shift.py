@@ -58,7 +58,7 @@ def test_a_pixel_is_followed_with_the_arrow_keys_and_the_mouse(visit: Open) -> N
 
 
 def test_any_address_leads_to_a_state_that_exists(visit: Open) -> None:
-    opened = visit(f"{built(*PAGE).as_uri()}#move=fly&times=x&kernel=4&padding=none&spot=999")
+    opened = visit(f"{built(*PAGE).as_uri()}#move=fly&times=x&filter_size=4&padding=none&spot=999")
     card = Card(ready(opened), "shuffle_shift")
     expect(card.readout).to_contain_text("Shuffled. ")
     expect(card.readout).to_contain_text("Pixel (7, 7)")

@@ -104,7 +104,7 @@ export function orderOf(move, times, height, width) {
 const SHUFFLES = 99;
 
 /** The code for the current state. */
-function code({ move, times, positions, padding, kernel, channels, attention, depthwise }) {
+function code({ move, times, positions, padding, filter_size: size, channels, attention, depthwise }) {
   const moves =
     move === "shift"
       ? `P = lambda t: t.roll(${times}, dims=3)`
@@ -112,7 +112,7 @@ function code({ move, times, positions, padding, kernel, channels, attention, de
   const mode = padding === "circular" ? ', padding_mode="circular"' : "";
   return [
     `attention = MultiHeadAttention(${channels}, heads=1, bias=False)   # W_O = identity here`,
-    `conv = DepthwiseConv(${channels}, ${kernel}, bias=False${mode})`,
+    `conv = DepthwiseConv(${channels}, ${size}, bias=False${mode})`,
     moves,
     positions ? "f = lambda x: attention(x + position)" : "f = attention",
     "",
@@ -147,7 +147,7 @@ function render({ model, el }) {
   });
   const choices = {
     positions: { label: "position embedding", all: [false, true], texts: ["none", "added"] },
-    kernel: { label: "kernel", all: sizes, texts: sizes.map((k) => `${k} \u00d7 ${k}`) },
+    filter_size: { label: "filter", all: sizes, texts: sizes.map((k) => `${k} \u00d7 ${k}`) },
     padding: { label: "padding", all: ["circular", "zeros"], texts: ["circular", "zeros"] },
   };
   const radios = Object.entries(choices).map(([name, { label, all, texts }]) => {
@@ -229,9 +229,9 @@ function render({ model, el }) {
   const short = (error) => (error < 1e-9 ? "0, to rounding" : obText(error));
   const at = (n) => `(${Math.floor(n / width)}, ${n % width})`;
   const name = (layer) => {
-    const { positions, kernel, padding } = model.get("value");
+    const { positions, filter_size: k, padding } = model.get("value");
     if (layer === "attention") return `Attention ${positions ? "with" : "without"} positions`;
-    return `Depthwise ${kernel} \u00d7 ${kernel}, ${padding === "zeros" ? "zero" : "circular"} padding`;
+    return `Depthwise ${k} \u00d7 ${k}, ${padding === "zeros" ? "zero" : "circular"} padding`;
   };
 
   const showSpot = () => {
@@ -290,7 +290,7 @@ function render({ model, el }) {
   const show = () => {
     const state = model.get("value");
     result = compute({
-      x, kernels: kernels[state.kernel], query: model.get("query"), key: model.get("key"),
+      x, kernels: kernels[state.filter_size], query: model.get("query"), key: model.get("key"),
       value: model.get("values"), position: state.positions ? model.get("position") : null,
       order: order(), padding: state.padding,
     });
@@ -316,7 +316,7 @@ function render({ model, el }) {
       move,
       times: move === "shift" ? whole(value.times, 0, width - 1) : whole(value.times, 1, SHUFFLES),
       positions: value.positions === true,
-      kernel: sizes.includes(value.kernel) ? value.kernel : sizes[0],
+      filter_size: sizes.includes(value.filter_size) ? value.filter_size : sizes[0],
       padding: value.padding === "zeros" ? "zeros" : "circular",
       spot: whole(value.spot, 0, height * width - 1),
     };
