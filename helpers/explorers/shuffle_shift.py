@@ -44,8 +44,8 @@ class ShuffleShift(LinkedFigure):
     **start
         Where to start: `move` (``"shuffle"`` or ``"shift"``), `times` (which shuffle, 1 to 99, or
         how many pixels to the right, 0 to 7), `positions` (whether attention's input has a
-        position embedding), `filter_size` (3 or 7), `padding` (``"circular"`` or ``"zeros"``), `spot`
-        (the pixel that is followed, counted row by row).
+        position embedding), `filter_size` (3 or 7), `padding` (``"circular"`` or ``"zeros"``),
+        `spot` (the pixel that is followed, counted row by row).
 
     Attributes
     ----------

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
 from playwright.sync_api import Page, expect
 
+from helpers.explorers import ByHand
+from tests.browser.alone import alone
 from tests.browser.chromium import Open
 from tests.browser.conftest import built
 from tests.browser.explorer import Card
@@ -50,9 +57,8 @@ def test_a_worksheet_is_done_by_typing_and_by_being_shown(card: Card) -> None:
     # The focus stays in the box, where Space shows the next number.
     expect(card.root.locator(".bh-answer")).to_be_focused()
     for line in range(2, 7):
-        if line < 7:
-            card.page.keyboard.press("Space")
-            expect(card.root).to_have_attribute("data-line", str(min(line, 6)))
+        card.page.keyboard.press("Space")
+        expect(card.root).to_have_attribute("data-line", str(line))
     expect(question).to_contain_text(f"Output channel 0 is {MINUS}2")
     card.button("Next: attention").click()
     expect(card.root).to_have_attribute("data-sheet", "attention")
@@ -68,6 +74,20 @@ def test_a_worksheet_is_done_by_typing_and_by_being_shown(card: Card) -> None:
     )
     card.button("Back").click()
     expect(card.root).to_have_attribute("data-line", "15")
+
+
+@pytest.mark.parametrize("sheet", ["depthwise", "attention"])
+def test_the_code_computes_what_the_worksheet_says(visit: Open, tmp_path: Path, sheet: str) -> None:
+    figure = ByHand(sheet=sheet)
+    page = alone(visit, figure, tmp_path).page
+    lines = page.locator(".ob-code pre").inner_text().replace("▶", " ").splitlines()
+    names: dict[str, Any] = {"tensor": lambda x: torch.tensor(x).float(), "F": F, "math": math}
+    exec("\n".join(line.strip() for line in lines[:-1]), names)
+    expected = figure.outputs()
+    torch.testing.assert_close(names["y"], torch.tensor(expected[f"{sheet}_sums"]))
+    torch.testing.assert_close(names["z"], torch.tensor(expected[f"{sheet}_out"]))
+    again = eval(lines[-1].strip(), names)
+    torch.testing.assert_close(again, names["y"])
 
 
 def test_the_numbers_are_the_readers(card: Card) -> None:
