@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from helpers.explorers.base import ExplorerWidget, strip_widget_views
 from helpers.explorers.budget_designer import BudgetDesigner
+from helpers.explorers.by_hand import ByHand
 from helpers.explorers.edge_head import EdgeHead
 from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.groups_heads import GroupsAndHeads
@@ -14,11 +15,13 @@ from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.operator_matrix import OperatorMatrix
 from helpers.explorers.page import esm, modules, page_script, page_style
 from helpers.explorers.quadratic_cost import QuadraticCost
+from helpers.explorers.shuffle_shift import ShuffleShift
 from helpers.explorers.two_blocks import TwoBlocks
 from helpers.explorers.two_matrices import TwoMatrices
 
 __all__ = [
     "BudgetDesigner",
+    "ByHand",
     "EdgeHead",
     "Explorer",
     "ExplorerWidget",
@@ -29,6 +32,7 @@ __all__ = [
     "OnePixel",
     "OperatorMatrix",
     "QuadraticCost",
+    "ShuffleShift",
     "TwoBlocks",
     "TwoMatrices",
     "esm",

@@ -554,8 +554,8 @@ class _Views:
     def picture(self, place: tuple[int, int], title: str) -> None:
         """Draw the image, and outline the query."""
         ax = self._axes(place, title)
-        # In few steps of colour: a stored notebook keeps this picture.
-        ax.imshow(np.round(self.mosaic * 31) / 31, extent=_EXTENT)
+        # In few steps of colour, so that all of the still fits a palette: a notebook stores it.
+        ax.imshow(np.round(self.mosaic * 10) / 10, extent=_EXTENT)
         outline(ax, self.at)
 
     def matrix(
@@ -584,10 +584,10 @@ class _Views:
     ) -> None:
         """Lay a row of A over the pale image."""
         ax = self._axes(place, title)
-        pale = np.round(20 - 10 * (1 - self.mosaic.mean(2))) / 20
+        pale = np.round(16 - 8 * (1 - self.mosaic.mean(2))) / 16
         ax.imshow(pale, cmap="gray", vmin=0, vmax=1, extent=_EXTENT)
         weights = numbers.reshape(_SIDE, _SIDE)
-        strength = np.round(0.3 + 0.7 * np.sqrt(np.abs(weights) / limit), 1)
+        strength = np.round((0.3 + 0.7 * np.sqrt(np.abs(weights) / limit)) * 4) / 4
         strength = np.where(weights == 0, 0, np.minimum(strength, 1))
         low = -limit if signed else 0
         image = ax.imshow(weights, cmap=_steps(signed), vmin=low, vmax=limit, alpha=strength)
