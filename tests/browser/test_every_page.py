@@ -139,7 +139,7 @@ def test_a_phone_has_no_sideways_scroll(visit: Open, name: str) -> None:
 def test_without_a_script_each_explorer_is_a_picture_and_a_sentence(visit: Open, name: str) -> None:
     page = visit(page_of(name), java_script_enabled=False).page
     for root in page.locator(".ob-explorer").all():
-        fold = page.locator("details.hide", has=root)
+        fold = root.locator("xpath=ancestor::details[contains(@class, 'hide')]")
         if fold.count():
             fold.locator("> summary").click()
         still, sentence = root.locator("img.ob-still"), root.locator(".ob-sentence")

@@ -395,7 +395,7 @@ function obMatrix({ name, kind, cell = 6, scale = true, onPoint, onChoose, onPai
     const bar = obMake("i");
     bar.style.background = `linear-gradient(to right, ${stops})`;
     const digits = limit < 1 ? 2 : 1;
-    const [low, zero] = kind === "signed" ? [obText(-limit, digits), ", 0 in the middle"] : ["0", ""];
+    const [low, zero] = kind === "signed" ? [obText(-limit, digits), " \u00b7 0 white"] : ["0", ""];
     legend.replaceChildren(low, bar, `${obText(limit, digits)}${zero}`);
   };
   const draw = (values, newRows, newColumns, limit) => {
