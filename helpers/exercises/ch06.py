@@ -108,7 +108,7 @@ def _check_share(share: Any) -> str:
         if isinstance(result, Tensor) and result.numel() == 1:
             result = result.item()
         if isinstance(result, bool) or not isinstance(result, int | float):
-            raise Wrong(f"share should be a number; yours is a {type(result).__name__}.")
+            raise Wrong(f"The share should be a number; yours is a {type(result).__name__}.")
         if abs(result - _share(block, _WIDE)) > 1e-9:
             raise Wrong(f"{_why_the_share_is_wrong(result, block)} (Tried on {name}.)")
     return "All four blocks. In both kinds it is the two wide layers, under different names."
@@ -147,8 +147,8 @@ def _why_the_share_is_wrong(result: float, block: nn.Module) -> str:
 register(
     Exercise(
         id="06.2",
-        goal="Write share(block): which fraction of a block's parameters lies in its two wide "
-        "layers? They are linear1 and linear2 in a TransformerBlock, pwconv1 and pwconv2 in a "
+        goal="Write share_of_wide_layers(block): which fraction of a block's parameters lies in "
+        "its two wide layers? They are linear1 and linear2 in a TransformerBlock, pwconv1 and pwconv2 in a "
         "ConvNeXtBlock. Biases count.",
         difficulty=1,
         minutes=6,
@@ -157,7 +157,7 @@ register(
             "layers' parameters begin?",
             "Add up p.numel() over the parameters whose name starts with linear or pwconv, and "
             "divide by the sum over all.",
-            "def share(block):\n"
+            "def share_of_wide_layers(block):\n"
             "    sizes = {name: p.numel() for name, p in block.named_parameters()}\n"
             '    wide = sum(n for name, n in sizes.items() if name.startswith(("linear", ...)))\n'
             "    return wide / ...",

@@ -64,7 +64,7 @@ def _draw(ax: Axes, curves: np.ndarray, compared: np.ndarray | None = None) -> N
     for curve in curves:
         ax.plot(layers, curve, color=theme.INK, lw=0.6, alpha=0.45)
     ax.plot(layers, np.median(curves, 0), color=theme.INK, lw=2.4)
-    ax.set(xlim=(1, len(layers)), xlabel="layer")
+    ax.set(xlim=(1, max(2, len(layers))), xlabel="layer")
     ax.set_xticks(sorted({1, *range(4, len(layers) + 1, 4)}) if len(layers) > 1 else [1])
 
 
