@@ -148,8 +148,8 @@ register(
     Exercise(
         id="06.2",
         goal="Write share_of_wide_layers(block): which fraction of a block's parameters lies in "
-        "its two wide layers? They are linear1 and linear2 in a TransformerBlock, pwconv1 and pwconv2 in a "
-        "ConvNeXtBlock. Biases count.",
+        "its two wide layers? They are linear1 and linear2 in a TransformerBlock, pwconv1 and "
+        "pwconv2 in a ConvNeXtBlock. Biases count.",
         difficulty=1,
         minutes=6,
         hints=(
