@@ -25,6 +25,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "wiring": ("depthwise", "dense"),
     "layers": ("equal", "random", "gelu"),
 }
+#: Pixels of reach, at most: what the front end computes for one move grows with its square.
+_FURTHEST = 25
 _COUNTS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 _START = {
     "kernel_a": 7,
@@ -45,9 +47,9 @@ class ReceptiveField(LinkedFigure):
     Parameters
     ----------
     **start
-        Where to start: `kernel_a`, `kernel_b` (1, 3, 5, 7), `depth_a`, `depth_b` (1 to 8
-        layers), `wiring` ("depthwise" or "dense"), `layers` ("equal" for equal weights, "random",
-        or "gelu" for random weights with a GELU between the layers).
+        Where to start: `kernel_a`, `kernel_b` (1, 3, 5, 7), `depth_a`, `depth_b` (1 to 8 layers,
+        with a reach of at most 25 pixels), `wiring` ("depthwise" or "dense"), `layers` ("equal"
+        for equal weights, "random", or "gelu" for random weights with a GELU between the layers).
 
     Attributes
     ----------
@@ -89,8 +91,14 @@ class ReceptiveField(LinkedFigure):
         for name, given in value.items():
             choices = _CHOICES[name.split("_")[0]]
             if isinstance(given, bool) or given not in choices:
+                raise ValueError(f"{name}={given!r} must be one of {', '.join(map(str, choices))}.")
+        for side in "ab":
+            kernel, depth = value[f"kernel_{side}"], value[f"depth_{side}"]
+            if depth * (kernel - 1) > _FURTHEST - 1:
                 raise ValueError(
-                    f"{name}={given!r} must be one of {', '.join(map(str, choices))}."
+                    f"depth_{side}={depth} layers of {kernel} x {kernel} reach "
+                    f"{depth * (kernel - 1) + 1} pixels: choose at most "
+                    f"{(_FURTHEST - 1) // (kernel - 1)} layers, {_FURTHEST} pixels."
                 )
         return {name: value[name] for name in _START}
 
@@ -98,9 +106,13 @@ class ReceptiveField(LinkedFigure):
     def grid(cls) -> list[dict[str, Any]]:
         """List stacks: every kernel with each wiring and kind of layer, flat and deep."""
         names = ("kernel", "depth", "wiring", "layers")
-        depths = (1, 3, 8)
-        product = itertools.product((1, 3, 5, 7), depths, _CHOICES["wiring"], _CHOICES["layers"])
-        return [dict(zip(names, case, strict=True)) for case in product]
+        depths = {1: (1, 2), 3: (1, 3, 8), 5: (1, 6), 7: (1, 2, 4)}
+        return [
+            dict(zip(names, (kernel, depth, *kinds), strict=True))
+            for kernel, some in depths.items()
+            for depth in some
+            for kinds in itertools.product(_CHOICES["wiring"], _CHOICES["layers"])
+        ]
 
     @classmethod
     def reference(cls, kernel: int, depth: int, wiring: str, layers: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 // Receptive field: two stacks of convolutions, and how strongly each input pixel acts on one output.
 
 const RF_KERNELS = [1, 3, 5, 7];
-const RF_MOST_LAYERS = 8;
+// A reach of 25 pixels at most: what a finger's move costs grows with its square.
+const rfMostLayers = (kernel) => (kernel > 3 ? 24 / (kernel - 1) : 8);
 const RF_WIRING = ["depthwise", "dense"];
 const RF_LAYERS = ["equal", "random", "gelu"];
 // Dense layers mix two channels here: enough to differ from depthwise ones, few enough for a finger.
@@ -36,7 +37,7 @@ function rfNormal(x) {
  * The effect of each input pixel on the middle of channel 0 of the output: gradients, summed over
  * the input channels by size, and divided by their total. Nothing is padded: the input is exactly
  * as large as the reach.
- * kernel 1, 3, 5 or 7; depth 1 to 8; wiring "depthwise" or "dense"; layers "equal" (equal weights),
+ * kernel 1, 3, 5 or 7; depth 1 to 8 layers; wiring "depthwise" or "dense"; layers "equal" (equal weights),
  * "random", or "gelu" (random, with a GELU between). Gives map (reach, reach), profile (reach),
  * reach, sigma, and centre: the part in the central 3 x 3.
  */
@@ -168,7 +169,7 @@ function render({ model, el }) {
       cursor = place;
       show();
     };
-    const matrix = obMatrix({ card, name, kind: "weights", onChoose: choose });
+    const matrix = obMatrix({ name, kind: "weights", onChoose: choose });
     const profile = obSvg('<svg class="rf-profile" aria-hidden="true" preserveAspectRatio="none"></svg>');
     const kernel = obSlider({ name: `kernel_${letter}`, label: `${index ? "right" : "left"}: kernel`, onChange: (at) => change({ [`kernel_${letter}`]: RF_KERNELS[at] }) });
     const depth = obSlider({ name: `depth_${letter}`, label: `${index ? "right" : "left"}: layers`, onChange: (at) => change({ [`depth_${letter}`]: at + 1 }) });
@@ -211,7 +212,7 @@ function render({ model, el }) {
     sides.forEach(({ matrix, profile, kernel, depth }, index) => {
       const [stack, { map, reach, profile: along }] = [stacks[index], results[index]];
       kernel.set(RF_KERNELS.map(String), RF_KERNELS.indexOf(stack.kernel));
-      depth.set(Array.from({ length: RF_MOST_LAYERS }, (_, n) => String(n + 1)), stack.depth - 1);
+      depth.set(Array.from({ length: rfMostLayers(stack.kernel) }, (_, n) => String(n + 1)), stack.depth - 1);
       const rim = (field - reach) / 2;
       const values = new Float64Array(field * field);
       map.forEach((row, i) => values.set(row, (i + rim) * field + rim));
@@ -262,13 +263,16 @@ function render({ model, el }) {
   };
 
   const nearest = (value, list) => (list.includes(value) ? value : list[0]);
-  const layersWithin = (value) => (Number.isInteger(value) ? Math.min(RF_MOST_LAYERS, Math.max(1, value)) : 1);
+  const stackOf = (value, letter) => {
+    const [kernel, depth] = [nearest(value[`kernel_${letter}`], RF_KERNELS), value[`depth_${letter}`]];
+    const most = rfMostLayers(kernel);
+    return { [`kernel_${letter}`]: kernel, [`depth_${letter}`]: Number.isInteger(depth) ? Math.min(most, Math.max(1, depth)) : 1 };
+  };
   const valueChanged = () => {
     const value = model.get("value");
     // An address may hold anything; a state that exists takes its place.
     const valid = {
-      kernel_a: nearest(value.kernel_a, RF_KERNELS), depth_a: layersWithin(value.depth_a),
-      kernel_b: nearest(value.kernel_b, RF_KERNELS), depth_b: layersWithin(value.depth_b),
+      ...stackOf(value, "a"), ...stackOf(value, "b"),
       wiring: nearest(value.wiring, RF_WIRING), layers: nearest(value.layers, RF_LAYERS),
     };
     if (JSON.stringify(valid) !== JSON.stringify(value)) {
