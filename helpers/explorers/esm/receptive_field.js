@@ -151,9 +151,9 @@ function render({ model, el }) {
   const [views, words] = [obMake("div", { className: "rf-views" }), obMake("div", { className: "rf-words" })];
   const table = obMake("table", { className: "rf-table" });
   const listing = obCode();
-  words.append(table, readout, listing.element);
+  words.append(table, readout);
   const flow = obMake("div", { className: "rf-flow" }, views, words);
-  body.append(flow);
+  body.append(flow, listing.element);
 
   let cursor = null;
   let stacks = null;
