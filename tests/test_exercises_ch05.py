@@ -49,6 +49,15 @@ def _in_place(conv: nn.Conv2d) -> nn.Conv2d:
     return conv
 
 
+def _in_single(conv: nn.Conv2d) -> nn.Conv2d:
+    single = nn.Conv2d(4, 4, conv.kernel_size, padding=conv.padding, groups=4, bias=False)
+    single.weight = nn.Parameter(conv.weight.detach().float())
+    single.bias = None if conv.bias is None else nn.Parameter(conv.bias.detach().float())
+    with torch.no_grad():
+        _at_centre(single.weight)
+    return single
+
+
 def _no_bias(conv: nn.Conv2d) -> nn.Conv2d:
     folded = fold_skip(_at_centre)(conv)
     folded.bias = None
@@ -91,6 +100,16 @@ def _folded_first(norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
 
 def _rows(norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
     return linear.weight * torch.linspace(1, 2, linear.out_features)[:, None]
+
+
+def _single(norm: nn.LayerNorm, linear: nn.Linear) -> nn.Linear:
+    return fold_norm(_columns, _bias)(norm, linear).float()
+
+
+def _centred(norm: nn.LayerNorm, linear: nn.Linear) -> Tensor:
+    """Fold the mean in as well: it is gone already, and taking it away again changes nothing."""
+    weight = _columns(norm, linear)
+    return weight - weight.mean(1, keepdim=True)
 
 
 def _without_bias(norm: nn.LayerNorm, linear: nn.Linear) -> nn.Linear:
@@ -182,6 +201,11 @@ def _no_gelu(b: Block, x: Tensor) -> Tensor:
 def _relu(b: Block, x: Tensor) -> Tensor:
     x = x + b.mixer(b.norm1(x))
     return x + b.linear2(torch.relu(b.linear1(b.norm2(x))))
+
+
+def _tanh(b: Block, x: Tensor) -> Tensor:
+    x = x + b.mixer(b.norm1(x))
+    return x + b.linear2(F.gelu(b.linear1(b.norm2(x)), approximate="tanh"))
 
 
 def _raw_mixer(b: Block, x: Tensor) -> Tensor:
@@ -282,6 +306,7 @@ WRONG = {
         (block_that(_norm_last), "as in the paper of 2017"),
         (block_that(_no_gelu), "GELU between the two Linears is missing"),
         (block_that(_relu), "This is ReLU"),
+        (block_that(_tanh), "tanh approximation"),
         (block_that(_raw_mixer), "The mixer gets the tokens without a norm"),
         (block_that(_raw_feed), "The feed-forward gets the tokens without a norm"),
         (block_that(lambda b, x: 2 * Block.forward(b, x)), "Compare half by half"),
@@ -306,9 +331,9 @@ WRONG = {
 }
 
 RIGHT = {
-    "05.1": [fold_skip(_at_centre)],
-    "05.2": [fold_norm(_columns, _bias)],
-    "05.3": [to_timm],
+    "05.1": [fold_skip(_at_centre), _in_single],
+    "05.2": [fold_norm(_columns, _bias), fold_norm(_centred, _bias), _single],
+    "05.3": [to_timm, lambda state: {key: one.clone() for key, one in to_timm(state).items()}],
     "05.4": [Block, Sequential],
     "05.5": [{"b", "d"}, "bd", "b, d", ["(B)", "D."], ("d", "b")],
 }

@@ -37,8 +37,14 @@ def _require_tensor(value: Any, shape: torch.Size, what: str) -> Tensor:
     return value
 
 
-def _differ(left: Tensor, right: Tensor) -> bool:
-    return normwise_difference(left.detach(), right.detach()) > CLOSE
+def _differ(left: Tensor, right: Tensor, close: float = CLOSE) -> bool:
+    return normwise_difference(left.detach(), right.detach()) > close
+
+
+def _in_float64(module: nn.Module) -> tuple[nn.Module, float]:
+    """Give a module of the answer in float64, and how close it must come: float32 has rounded."""
+    single = any(p.dtype == torch.float32 for p in module.parameters())
+    return copy.deepcopy(module).double(), 1e-5 if single else CLOSE
 
 
 def _same_parameters(one: nn.Module, other: nn.Module) -> bool:
@@ -62,22 +68,23 @@ def _check_fold_skip(fold_skip: Any) -> str:
             raise Wrong(
                 "You changed the convolution you were given. Work on a copy: copy.deepcopy(conv)."
             )
+        folded, close = _in_float64(folded)
         output = _require_tensor(folded(image), image.shape, "Its output on an image")
-        if _differ(output, image + conv(image)):
-            raise Wrong(_why_the_fold_is_wrong(folded, conv))
+        if _differ(output, image + conv(image), close):
+            raise Wrong(_why_the_fold_is_wrong(folded, conv, close))
     return "x + conv(x) is one depthwise convolution: 1 more at the centre of every kernel."
 
 
-def _why_the_fold_is_wrong(folded: nn.Conv2d, conv: nn.Conv2d) -> str:
+def _why_the_fold_is_wrong(folded: nn.Conv2d, conv: nn.Conv2d, close: float) -> str:
     if folded.weight.shape != conv.weight.shape:
         return (
             f"Its weight has another shape, {tuple(folded.weight.shape)}: keep the convolution's."
         )
     added = (folded.weight - conv.weight).detach()
     rows, columns = (k // 2 for k in conv.kernel_size)
-    if not added.any():
+    if added.abs().max() < close:
         return "Your convolution computes conv(x) alone: its kernels are the ones you were given."
-    if torch.equal(added.round(decimals=6), torch.ones_like(added)):
+    if (added - 1).abs().max() < close:
         return (
             "You added 1 to every entry of the kernel. That adds the sum of the window, and the "
             "skip adds the pixel itself."
@@ -85,13 +92,13 @@ def _why_the_fold_is_wrong(folded: nn.Conv2d, conv: nn.Conv2d) -> str:
     centre = added[:, 0, rows, columns]
     away = added.clone()
     away[:, 0, rows, columns] = 0
-    if away.abs().max() > CLOSE:
-        place = tuple(int(i) for i in (away.abs() > CLOSE).nonzero()[0][2:])
+    if away.abs().max() > close:
+        place = tuple(int(i) for i in (away.abs() > close).nonzero()[0][2:])
         return (
             f"Your kernel of {tuple(conv.kernel_size)} has changed at {place}, and its centre is "
             f"{(rows, columns)}: count from 0, in each direction by itself."
         )
-    if (centre - 1).abs().max() > CLOSE:
+    if (centre - 1).abs().max() > close:
         return "The right place; but the skip adds x once, in every channel: add 1 to each kernel."
     return "The kernels are right, and the outputs differ: look at the bias and the padding."
 
@@ -141,27 +148,30 @@ def _check_fold_norm(fold_norm: Any) -> str:
             )
         plain = nn.functional.layer_norm(_noise(6, 5, seed=8), (5,), eps=norm.eps)
         after = plain * norm.weight + norm.bias
-        if _differ(folded(plain), linear(after)):
-            raise Wrong(_why_the_norm_is_wrong(folded, norm, linear))
+        folded, close = _in_float64(folded)
+        if _differ(folded(plain), linear(after), close):
+            raise Wrong(_why_the_norm_is_wrong(folded, norm, linear, close))
     return (
         "W (g * x + b) + c = (W * g) x + (W b + c): a norm that stands before a Linear needs no "
         "weights of its own."
     )
 
 
-def _why_the_norm_is_wrong(folded: nn.Linear, norm: nn.LayerNorm, linear: nn.Linear) -> str:
+def _why_the_norm_is_wrong(
+    folded: nn.Linear, norm: nn.LayerNorm, linear: nn.Linear, close: float
+) -> str:
     weight = linear.weight * norm.weight
     shift = torch.zeros_like(folded.bias) if linear.bias is None else linear.bias
-    if not _differ(folded.weight, linear.weight):
+    if not _differ(folded.weight, linear.weight, close):
         return "The weight is the Linear's own: the norm's weight still has to go into it."
-    if _differ(folded.weight, weight):
+    if _differ(folded.weight, weight, close):
         return (
             "The weight is not right. The norm's weight multiplies what comes in, channel c by "
             "g[c]: in PyTorch's (C_out, C_in) that is a column, not a row."
         )
-    if not _differ(folded.bias, shift):
+    if not _differ(folded.bias, shift, close):
         return "The weight is right. The bias is the Linear's own: W times the norm's bias is new."
-    if not _differ(folded.bias, weight @ norm.bias + shift):
+    if not _differ(folded.bias, weight @ norm.bias + shift, close):
         return (
             "The weight is right. For the bias you multiplied the norm's bias by the folded "
             "weight; it should be multiplied by the Linear's own."
@@ -224,9 +234,12 @@ def _check_to_timm(to_timm: Any) -> str:
             raise Wrong("You changed the dict you were given: build a new one.")
         for official, timm in entries.items():
             if timm not in renamed:
-                near = next((k for k, v in renamed.items() if v is state[official]), "gone")
+                near = next(
+                    (k for k, v in renamed.items() if v is state[official]),
+                    "gone",
+                )
                 raise Wrong(f"{official!r} should become {timm!r}; with you it is {near!r}.")
-            if renamed[timm] is not state[official]:
+            if not torch.equal(torch.as_tensor(renamed[timm]), state[official]):
                 raise Wrong(f"{timm!r} holds another tensor than {official!r} did.")
         if len(renamed) > len(entries):
             extra = next(key for key in renamed if key not in entries.values())
@@ -375,6 +388,11 @@ def _why_the_block_differs(
             "x + mixer(norm(x)).",
             lambda: two(one(x + mixer(x)) + _feed(layer, one(x + mixer(x)))),
         ),
+        (
+            "This is the tanh approximation of GELU, another function by a ten-thousandth; take "
+            "nn.GELU() as it is.",
+            lambda: mixed + layer.linear2(nn.functional.gelu(hidden, approximate="tanh")),
+        ),
         ("The GELU between the two Linears is missing.", lambda: mixed + layer.linear2(hidden)),
         (
             "This is ReLU between the two Linears; take GELU.",
@@ -403,7 +421,7 @@ register(
         id="05.4",
         goal="Write block_with(mixer, channels): an nn.Module that is the Transformer block on "
         "tokens (B, N, C) with the given module in attention's place. Norms first (eps=1e-6), a "
-        "skip around each half, a feed-forward C to 4C to C with GELU.",
+        "skip around each half, a feed-forward of two nn.Linear, C to 4C to C, with GELU between.",
         difficulty=3,
         minutes=15,
         hints=(

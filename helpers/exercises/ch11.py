@@ -130,8 +130,8 @@ def _check_too_little(letters: Any) -> str:
 register(
     Exercise(
         id="11.2",
-        goal="All four proofs print True. Name those that do not prove their claim, as a set of "
-        "letters.",
+        goal="All four proofs print True, each on one example. Two of the claims are false all the "
+        "same. Name the proofs that let them pass, as a set of letters.",
         difficulty=2,
         minutes=8,
         hints=(
