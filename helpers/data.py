@@ -64,6 +64,10 @@ class Digits:
         drawn = _shuffled_within_classes(self.labels, seed)[:, : size // CLASSES].flatten()
         return Digits(self.images[drawn], self.labels[drawn])
 
+    def to(self, dtype: torch.dtype) -> Digits:
+        """Give the same digits with the images in another dtype."""
+        return Digits(self.images.to(dtype), self.labels)
+
     def shuffled(self, order: Tensor) -> Digits:
         """Give the same digits with their patches moved to other places, all alike."""
         return Digits(shuffle_patches(self.images, order), self.labels)

@@ -72,12 +72,8 @@ def cells() -> list[Cell]:
     add((0, 1), SIZES, ("straight", "patches"))
     add((0, 1), (4000,), ("straight",), steps=2400)
     add((2, 3), SIZES, ("straight", "patches"))
-    add((0, 1), (4000,), ("patches",), steps=2400)
-    add((0, 1), (100,), ("straight",), steps=2400)
     add((0, 1), SIZES, ("pixels",))
     add((0, 1), (100, 4000), ("straight",), learning_rate=3e-3)
-    add((0, 1), (500,), ("straight",), steps=2400)
-    add((2, 3), (4000,), ("straight",), steps=2400)
     return plan
 
 
