@@ -65,7 +65,7 @@ def accuracy_curves(
     places = np.arange(len(x))
     fig = theme.figure(width, 3.6)
     with theme.style():
-        ax = fig.add_axes((0.09, 0.16, 0.62, 0.78))
+        ax = fig.add_axes((0.09, 0.16, 0.62, 0.74))
         ends = {}
         for number, (name, values) in enumerate(series.items()):
             runs = np.atleast_2d(np.asarray(values, dtype=float))
@@ -162,7 +162,7 @@ def token_reads(
     if not all(0 <= at < size for at, size in zip(token, grid, strict=True)):
         raise ValueError(f"token {token} lies outside the grid of {grid}.")
     end = limit or float(np.abs(rows).max()) or 1.0
-    side, gap, top, bottom = 1.65, 0.22, 0.42, 0.5
+    side, gap, top, bottom = 1.1, 0.12, 0.4, 0.4
     width = 0.1 + (len(titles) + 1) * (side + gap)
     height = top + len(seen) * (side + gap) + bottom - gap
     fig = theme.figure(width, height)
