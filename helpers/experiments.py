@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +162,6 @@ def _write(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
     part.replace(path)
 
 
-@cache
 def _read(path: Path) -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(path.read_text(encoding="utf-8"))["runs"])
 
@@ -203,8 +201,8 @@ def recorded(
 
     Examples
     --------
-    >>> recorded("ViT", 100).shape
-    torch.Size([4])
+    >>> bool(recorded("ConvNeXt", 100).mean() > recorded("ViT", 100).mean())
+    True
     """
     wanted = {
         "network": network,
