@@ -162,7 +162,7 @@ def token_reads(
     if not all(0 <= at < size for at, size in zip(token, grid, strict=True)):
         raise ValueError(f"token {token} lies outside the grid of {grid}.")
     end = limit or float(np.abs(rows).max()) or 1.0
-    side, gap, top, bottom = 1.1, 0.12, 0.4, 0.4
+    side, gap, top, bottom = 1.0, 0.1, 0.36, 0.36
     width = 0.1 + (len(titles) + 1) * (side + gap)
     height = top + len(seen) * (side + gap) + bottom - gap
     fig = theme.figure(width, height)
