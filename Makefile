@@ -23,12 +23,12 @@ FIND_LINKS := $${PIP_FIND_LINKS:+--find-links "$$PIP_FIND_LINKS"}
 COMPARABLE := OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab edit test book slides student refresh sync bench lock clean
+.PHONY: help setup lab edit test book slides student refresh sync experiments bench lock clean
 
 help:  ## this list
 	@echo "One Block, Two Names"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## install everything into .venv (once)
 
@@ -79,6 +79,9 @@ refresh: $(STAMP)  ## run the notebooks and store their outputs (ONLY=01 for one
 
 sync: $(STAMP)  ## bring each notebook and its Markdown twin together
 	@$(PY) -m book sync
+
+experiments: $(STAMP)  ## make the recorded training runs of notebook 09 that are missing
+	@$(PY) -m helpers.experiments
 
 bench: $(STAMP)  ## measure the book against its budgets
 	@$(PY) -m tests.bench

@@ -112,7 +112,7 @@ def targets() -> list[str]:
 
 def test_the_makefile_has_every_command():
     reader = {"help", "setup", "lab", "test", "book", "slides", "clean"}
-    author = {"edit", "student", "refresh", "sync", "bench", "lock"}
+    author = {"edit", "student", "refresh", "sync", "experiments", "bench", "lock"}
     assert set(targets()) == reader | author
 
 

@@ -6,6 +6,7 @@ from helpers.figures.bars import Bar, Piece, stacked_bars, three_for_two
 from helpers.figures.blocks import two_blocks
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
 from helpers.figures.grids import image_grid, outline, panels
+from helpers.figures.learning import accuracy_curves, token_reads
 from helpers.figures.morph import diagram, draw_step
 from helpers.figures.picture import Picture, show
 from helpers.figures.reach import kernel_reach
@@ -15,6 +16,7 @@ __all__ = [
     "Encoded",
     "Picture",
     "Piece",
+    "accuracy_curves",
     "diagram",
     "draw_step",
     "encode",
@@ -26,6 +28,7 @@ __all__ = [
     "show",
     "stacked_bars",
     "three_for_two",
+    "token_reads",
     "two_blocks",
     "write_frame",
 ]
