@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from helpers.figures.bars import Bar, Piece, stacked_bars, three_for_two
 from helpers.figures.blocks import two_blocks
+from helpers.figures.designs import design_costs, runs_beside
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
 from helpers.figures.grids import image_grid, outline, panels
 from helpers.figures.learning import accuracy_curves, token_reads
@@ -17,6 +18,7 @@ __all__ = [
     "Picture",
     "Piece",
     "accuracy_curves",
+    "design_costs",
     "diagram",
     "draw_step",
     "encode",
@@ -25,6 +27,7 @@ __all__ = [
     "kernel_reach",
     "outline",
     "panels",
+    "runs_beside",
     "show",
     "stacked_bars",
     "three_for_two",
