@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
@@ -149,7 +150,7 @@ def token_reads(
     --------
     >>> fig = token_reads([[[0.0, 1.0], [1.0, 0.0]]], [[[[0.4, 0.6]]]], (0, 1), ["head 1"])
     >>> [ax.get_title(loc="left") for ax in fig.axes]
-    ['image', 'head 1']
+    ['image', 'head 1', '']
     """
     seen, rows = np.asarray(pictures, dtype=float), np.asarray(maps, dtype=float)
     if seen.ndim != 3 or rows.ndim != 4 or rows.shape[:2] != (len(seen), len(titles)):
@@ -181,10 +182,27 @@ def token_reads(
                     outline(ax, corner, size=patch)
                     continue
                 values = rows[i, j - 1]
-                last = i == len(seen) - 1
-                image_grid(ax, values, kind=kind, limit=end, highlight=token, bar=last)
+                cells = image_grid(ax, values, kind=kind, limit=end, highlight=token, bar=False)
                 _window(ax, token, grid)
+        left = 0.1 + side + gap
+        box = (left / width, 0.24 / height, (width - left - gap) / width, 0.08 / height)
+        _scale(fig.add_axes(box), cells)
     return fig
+
+
+def _scale(ax: Axes, cells: AxesImage) -> None:
+    """Draw the one scale of all maps, with its ends and its zero labelled."""
+    low, high = cells.get_clim()
+    ends = (low, high, 0, 1)
+    ax.imshow(np.linspace(low, high, 256)[None], cmap=cells.cmap, extent=ends, aspect="auto")
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    places = sorted({low, 0.0, high})
+    texts = [format(value, ".2g").replace("-", "\N{MINUS SIGN}") for value in places]
+    ax.set_xticks(places, texts)
+    ax.tick_params(length=0, pad=3)
+    for label, side in ((ax.get_xticklabels()[0], "left"), (ax.get_xticklabels()[-1], "right")):
+        label.set_horizontalalignment(side)
 
 
 def _window(ax: Axes, token: tuple[int, int], grid: tuple[int, int]) -> None:
