@@ -288,7 +288,9 @@ def network(design: BlockDesign, depth: int, positions: bool = True) -> PatchCla
     53322
     """
     blocks = (design.build() for _ in range(depth))
-    return PatchClassifier(blocks, design.channels, GRID, PATCH, classes=CLASSES, positions=positions)
+    return PatchClassifier(
+        blocks, design.channels, GRID, PATCH, classes=CLASSES, positions=positions
+    )
 
 
 def network_budget(design: BlockDesign, depth: int, positions: bool = True) -> Budget:
@@ -346,9 +348,7 @@ def gallery_network(name: str) -> PatchClassifier:
 
 def gallery_runs(seeds: int = 3, images: int = 500, steps: int = 300) -> list[Cell]:
     """List the recorded runs, a whole table for each seed."""
-    return [
-        Cell(name, images, steps=steps, seed=seed) for seed in range(seeds) for name in GALLERY
-    ]
+    return [Cell(name, images, steps=steps, seed=seed) for seed in range(seeds) for name in GALLERY]
 
 
 def make_gallery(path: Path = DESIGN_RESULTS, plan: list[Cell] | None = None) -> None:
