@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from helpers.figures.bars import Bar, Piece, stacked_bars, three_for_two
 from helpers.figures.blocks import two_blocks
+from helpers.figures.collapse import spread_over_depth
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
 from helpers.figures.grids import image_grid, outline, panels
 from helpers.figures.learning import accuracy_curves, token_reads
@@ -26,6 +27,7 @@ __all__ = [
     "outline",
     "panels",
     "show",
+    "spread_over_depth",
     "stacked_bars",
     "three_for_two",
     "token_reads",
