@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from helpers.equivalence import normwise_difference
-from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
-
-#: Rounding stays far below this; a mistake stays far above.
-CLOSE = 1e-9
-
-
-def _noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from helpers.exercises.answers import (
+    CLOSE,
+    differ,
+    false_statements,
+    noise,
+    require_tensor,
+    same_parameters,
+)
+from helpers.exercises.core import Exercise, Wrong, call, register
 
 
 def _redraw(module: nn.Module, seed: int = 0) -> nn.Module:
     """Give every parameter noise: zeros and ones of an initialisation hide mistakes."""
     with torch.no_grad():
         for n, parameter in enumerate(module.double().parameters()):
-            parameter.copy_(_noise(*parameter.shape, seed=seed + n))
+            parameter.copy_(noise(*parameter.shape, seed=seed + n))
     return module
-
-
-def _require_tensor(value: Any, shape: torch.Size, what: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise Wrong(f"{what} should be a tensor; yours is a {type(value).__name__}.")
-    if value.shape != shape:
-        raise Wrong(f"{what} should have shape {tuple(shape)}; yours has {tuple(value.shape)}.")
-    return value
-
-
-def _differ(left: Tensor, right: Tensor, close: float = CLOSE) -> bool:
-    return normwise_difference(left.detach(), right.detach()) > close
 
 
 def _in_float64(module: nn.Module) -> tuple[nn.Module, float]:
     """Give a module of the answer in float64, and how close it must come: float32 has rounded."""
     single = any(p.dtype == torch.float32 for p in module.parameters())
     return copy.deepcopy(module).double(), 1e-5 if single else CLOSE
-
-
-def _same_parameters(one: nn.Module, other: nn.Module) -> bool:
-    pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return all(torch.equal(left, right) for left, right in pairs)
 
 
 # 05.1: the skip in the kernel.
@@ -60,17 +42,17 @@ def _check_fold_skip(fold_skip: Any) -> str:
         size = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
         padding = tuple(k // 2 for k in size)
         conv = _redraw(nn.Conv2d(4, 4, size, padding=padding, groups=4, bias=bias))
-        theirs, image = copy.deepcopy(conv), _noise(2, 4, 6, 7, seed=9)
+        theirs, image = copy.deepcopy(conv), noise(2, 4, 6, 7, seed=9)
         folded = call(fold_skip, theirs)
         if not isinstance(folded, nn.Conv2d):
             raise Wrong(f"Expected one nn.Conv2d; yours is a {type(folded).__name__}.")
-        if not _same_parameters(theirs, conv):
+        if not same_parameters(theirs, conv):
             raise Wrong(
                 "You changed the convolution you were given. Work on a copy: copy.deepcopy(conv)."
             )
         folded, close = _in_float64(folded)
-        output = _require_tensor(folded(image), image.shape, "Its output on an image")
-        if _differ(output, image + conv(image), close):
+        output = require_tensor(folded(image), image.shape, "Its output on an image")
+        if differ(output, image + conv(image), close):
             raise Wrong(_why_the_fold_is_wrong(folded, conv, close))
     return "x + conv(x) is one depthwise convolution: 1 more at the centre of every kernel."
 
@@ -135,7 +117,7 @@ def _check_fold_norm(fold_norm: Any) -> str:
         folded = call(fold_norm, *given)
         if not isinstance(folded, nn.Linear):
             raise Wrong(f"Expected an nn.Linear; yours is a {type(folded).__name__}.")
-        if not (_same_parameters(given[0], norm) and _same_parameters(given[1], linear)):
+        if not (same_parameters(given[0], norm) and same_parameters(given[1], linear)):
             raise Wrong("You changed what you were given: build a new Linear.")
         if folded.weight.shape != linear.weight.shape:
             raise Wrong(
@@ -146,10 +128,10 @@ def _check_fold_norm(fold_norm: Any) -> str:
             raise Wrong(
                 "It needs a bias, also where the Linear has none: the norm's bias ends up in it."
             )
-        plain = nn.functional.layer_norm(_noise(6, 5, seed=8), (5,), eps=norm.eps)
+        plain = nn.functional.layer_norm(noise(6, 5, seed=8), (5,), eps=norm.eps)
         after = plain * norm.weight + norm.bias
         folded, close = _in_float64(folded)
-        if _differ(folded(plain), linear(after), close):
+        if differ(folded(plain), linear(after), close):
             raise Wrong(_why_the_norm_is_wrong(folded, norm, linear, close))
     return (
         "W (g * x + b) + c = (W * g) x + (W b + c): a norm that stands before a Linear needs no "
@@ -162,16 +144,16 @@ def _why_the_norm_is_wrong(
 ) -> str:
     weight = linear.weight * norm.weight
     shift = torch.zeros_like(folded.bias) if linear.bias is None else linear.bias
-    if not _differ(folded.weight, linear.weight, close):
+    if not differ(folded.weight, linear.weight, close):
         return "The weight is the Linear's own: the norm's weight still has to go into it."
-    if _differ(folded.weight, weight, close):
+    if differ(folded.weight, weight, close):
         return (
             "The weight is not right. The norm's weight multiplies what comes in, channel c by "
             "g[c]: in PyTorch's (C_out, C_in) that is a column, not a row."
         )
-    if not _differ(folded.bias, shift, close):
+    if not differ(folded.bias, shift, close):
         return "The weight is right. The bias is the Linear's own: W times the norm's bias is new."
-    if not _differ(folded.bias, weight @ norm.bias + shift, close):
+    if not differ(folded.bias, weight @ norm.bias + shift, close):
         return (
             "The weight is right. For the bias you multiplied the norm's bias by the folded "
             "weight; it should be multiplied by the Linear's own."
@@ -225,7 +207,7 @@ def _block_entries(stage: int, block: int) -> dict[str, str]:
 def _check_to_timm(to_timm: Any) -> str:
     for stage, block in ((0, 0), (2, 11), (3, 2)):
         entries = _block_entries(stage, block)
-        state = {key: _noise(2, seed=n) for n, key in enumerate(entries)}
+        state = {key: noise(2, seed=n) for n, key in enumerate(entries)}
         given = dict(state)
         renamed = call(to_timm, given)
         if not isinstance(renamed, dict):
@@ -297,7 +279,7 @@ def _check_block_with(block_with: Any) -> str:
         8, 2, 32, 0.0, "gelu", 1e-6, batch_first=True, norm_first=True
     )
     layer = _redraw(torch_layer)
-    tokens = _noise(2, 5, 8, seed=7)
+    tokens = noise(2, 5, 8, seed=7)
     # Each at another mixer: with no mixing, with a strange one, and with PyTorch's attention.
     for mixer in (nn.Identity(), _Shift(), _Attend(layer)):
         block = call(block_with, mixer, 8)
@@ -306,8 +288,8 @@ def _check_block_with(block_with: Any) -> str:
         if not any(part is mixer for part in block.modules()):
             raise Wrong("The mixer is not in your module: keep it as self.mixer.")
         _fill(block, layer)
-        output = _require_tensor(block(tokens.clone()), tokens.shape, "Its output on tokens")
-        if _differ(output, _reference(layer, mixer, tokens)):
+        output = require_tensor(block(tokens.clone()), tokens.shape, "Its output on tokens")
+        if differ(output, _reference(layer, mixer, tokens)):
             raise Wrong(_why_the_block_differs(output, layer, mixer, tokens))
     return (
         "With attention in the slot it is PyTorch's own TransformerEncoderLayer. With anything "
@@ -408,7 +390,7 @@ def _why_the_block_differs(
         ),
     ]
     for sentence, slip in slips:
-        if not _differ(output, slip()):
+        if not differ(output, slip()):
             return sentence
     return (
         "The outputs differ. Compare half by half: x + mixer(norm1(x)) first, then "
@@ -465,24 +447,15 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    if not isinstance(false_ones, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"a", "c"}.')
-    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
-    # "bd" and "b, d" and {"(b)", "d."} all mean the same; "and" is no letter.
-    letters = set(said) if re.fullmatch("[a-e]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set("abcde")
-    if unknown:
-        raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to e.")
-    if not letters:
-        raise NotAttempted
-    accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
-    if accused:
-        raise Wrong(" ".join(accused))
-    if set(FALSE_STATEMENTS) - letters:
-        raise Wrong(
+    false_statements(
+        false_ones,
+        false=FALSE_STATEMENTS,
+        true=TRUE_STATEMENTS,
+        more=(
             "What you named is false, but there is more. Test each statement in a cell, as the "
             "page did."
-        )
+        ),
+    )
     return "b and d. The norms correspond, but not that one; the inner skip folds, the outer not."
 
 
