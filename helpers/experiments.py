@@ -28,7 +28,8 @@ RESULTS = Path(__file__).parent / "results" / "small_data.json"
 WEIGHTS = RESULTS.with_name("trained.safetensors")
 
 #: The two networks, by the name that the results use.
-NETWORKS: dict[str, Callable[[], PatchClassifier]] = {"ConvNeXt": small_convnext, "ViT": small_vit}
+Networks = Mapping[str, Callable[[], PatchClassifier]]
+NETWORKS: Networks = {"ConvNeXt": small_convnext, "ViT": small_vit}
 
 #: Images as they are, or with their patches shuffled: whole tokens change places.
 ARRANGEMENTS = ("straight", "patches")
@@ -86,7 +87,9 @@ def arranged(digits: Digits, arrangement: str) -> Digits:
     return digits if arrangement == "straight" else digits.shuffled(patch_order(seed=0))
 
 
-def run(cell: Cell, training: Digits, test: Digits) -> tuple[PatchClassifier, dict[str, Any]]:
+def run(
+    cell: Cell, training: Digits, test: Digits, networks: Networks = NETWORKS
+) -> tuple[PatchClassifier, dict[str, Any]]:
     """Make one run: the seed draws the training images, the first weights and the batches.
 
     Returns
@@ -99,7 +102,7 @@ def run(cell: Cell, training: Digits, test: Digits) -> tuple[PatchClassifier, di
     unseen = arranged(test, cell.arrangement)
     with torch.random.fork_rng():
         torch.manual_seed(cell.seed)
-        model = NETWORKS[cell.network]()
+        model = networks[cell.network]()
     history = train(model, seen, Recipe(steps=cell.steps), seed=cell.seed, test=unseen)
     if not history.finished:
         raise KeyboardInterrupt
@@ -111,7 +114,10 @@ def run(cell: Cell, training: Digits, test: Digits) -> tuple[PatchClassifier, di
 
 
 def make_runs(
-    path: Path = RESULTS, plan: Sequence[Cell] | None = None, weights: Path = WEIGHTS
+    path: Path = RESULTS,
+    plan: Sequence[Cell] | None = None,
+    weights: Path = WEIGHTS,
+    networks: Networks = NETWORKS,
 ) -> None:
     """Make the runs that `path` does not hold yet, and write each as it is done.
 
@@ -123,6 +129,8 @@ def make_runs(
         The runs; `cells()` unless told.
     weights
         Where the weights of the runs in `SHOWN` go.
+    networks
+        How each network is built, by the name in the plan.
     """
     torch.set_num_threads(1)
     plan = cells() if plan is None else plan
@@ -132,7 +140,7 @@ def make_runs(
     left, made, start = sum(cell.steps for cell in missing), 0, time.perf_counter()
     training, test = load_digits()
     for cell in missing:
-        model, measured = run(cell, training, test)
+        model, measured = run(cell, training, test, networks)
         if cell in SHOWN:
             store_weights(weights, cell, model)
         done.append(measured)

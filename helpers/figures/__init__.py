@@ -5,6 +5,7 @@ from __future__ import annotations
 from helpers.figures.bars import Bar, Piece, stacked_bars, three_for_two
 from helpers.figures.blocks import two_blocks
 from helpers.figures.collapse import spread_over_depth
+from helpers.figures.designs import design_costs, runs_beside
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
 from helpers.figures.grids import image_grid, outline, panels
 from helpers.figures.learning import accuracy_curves, token_reads
@@ -18,6 +19,7 @@ __all__ = [
     "Picture",
     "Piece",
     "accuracy_curves",
+    "design_costs",
     "diagram",
     "draw_step",
     "encode",
@@ -26,6 +28,7 @@ __all__ = [
     "kernel_reach",
     "outline",
     "panels",
+    "runs_beside",
     "show",
     "spread_over_depth",
     "stacked_bars",

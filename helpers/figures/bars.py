@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -62,7 +62,13 @@ class Bar:
     total: str = ""
 
 
-def stacked_bars(bars: Sequence[Bar], *, width: float = 7.2, label: float = _LABEL) -> Figure:
+def stacked_bars(
+    bars: Sequence[Bar],
+    *,
+    width: float = 7.2,
+    label: float = _LABEL,
+    limits: Mapping[str, float] | None = None,
+) -> Figure:
     """Draw bars below each other, on one scale below each heading.
 
     Blue pieces mix tokens, orange ones channels, green ones work on one token, grey ones lie
@@ -74,6 +80,8 @@ def stacked_bars(bars: Sequence[Bar], *, width: float = 7.2, label: float = _LAB
         From the top; a `Bar` without pieces is a heading, and a new scale begins below it.
     width, label
         Width of the figure, and of the names on its left, in inches.
+    limits
+        For a heading, a value that the bars below it are to be held against: a dashed line.
 
     Returns
     -------
@@ -110,16 +118,23 @@ def stacked_bars(bars: Sequence[Bar], *, width: float = 7.2, label: float = _LAB
         ax = fig.add_axes((0, 0, 1, 1))
         ax.set(xlim=(0, width), ylim=(0, height))
         ax.set_axis_off()
-        y, scale = height - 0.05, _scale(bars, 0, width - label - _TOTAL)
+        room, limits = width - label - _TOTAL, limits or {}
+        y, scale, limit = height - 0.05, _scale(bars, 0, room, 0.0), 0.0
         for at, bar in enumerate(bars):
             if not bar.pieces:
-                scale = _scale(bars, at + 1, width - label - _TOTAL)
+                limit = limits.get(bar.label, 0.0)
+                scale = _scale(bars, at + 1, room, limit)
                 ax.text(0.02, y - _HEAD / 2, bar.label, va="center", weight="bold")
                 y -= _HEAD
                 continue
             middle = y - _BAR / 2
             ax.text(0.02, middle, bar.label, va="center", fontsize=theme.SMALL)
             right = _pieces(ax, bar.pieces, label, middle, scale)
+            if limit:
+                line = label + limit * scale
+                ends = (y + _GAP / 2, y - _BAR - _GAP / 2)
+                ax.plot((line, line), ends, color=theme.INK, lw=1.6, ls=(0, (4, 2)), zorder=3)
+                right = max(right, line)
             ax.text(right + 0.08, middle, bar.total, va="center", fontsize=theme.SMALL)
             y -= _BAR + _GAP
     return fig
@@ -152,12 +167,13 @@ def three_for_two() -> Figure:
     )
 
 
-def _scale(bars: Sequence[Bar], start: int, room: float) -> float:
-    """Give inches for a unit: the longest bar below this heading fills the room."""
-    longest = 0.0
+def _scale(bars: Sequence[Bar], start: int, room: float, limit: float) -> float:
+    """Give inches for a unit: the longest bar below this heading, or its limit, fills the room."""
+    longest, seen = limit, False
     for bar in bars[start:]:
-        if not bar.pieces and longest:
+        if not bar.pieces and seen:
             break
+        seen = seen or bool(bar.pieces)
         longest = max(longest, sum(piece.value for piece in bar.pieces))
     return room / (longest or 1.0)
 
