@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-import pytest
 import torch
 
 from helpers.exercises import Status, check
@@ -30,32 +28,35 @@ def _centre(seen: torch.Tensor) -> torch.Tensor:
     return seen[at - 1 : at + 2, at - 1 : at + 2].sum() / seen.sum()
 
 
-WRONG = [
-    ("08.1", lambda kernels, strides: sum(kernels), "You added the kernels"),
-    ("08.1", lambda kernels, strides: 1 + sum(k - 1 for k in kernels), "strides are missing"),
-    ("08.1", _late_stride, "own stride spreads the layers after it"),
-    ("08.1", lambda kernels, strides: 7, "Go layer by layer"),
-    ("08.1", lambda kernels, strides: "7", "yours is a str"),
-    ("08.2", lambda *given: _centre(_gradient(*given).sum(0)), "signs cancel"),
-    ("08.2", lambda *given: _centre(_gradient(*given).square().sum(0)), "You squared"),
-    ("08.2", lambda *given: 100 * _centre(_gradient(*given).abs().sum(0)), "per cent"),
-    ("08.2", lambda *given: 0.5, "Is the output pixel the middle one"),
-    ("08.3", {"a", "b"}, "Statement a is true"),
-    ("08.3", {"b"}, "there is more"),
-    ("08.3", {"e"}, "no statement e"),
-    ("08.3", 3, "Give the letters"),
-    ("08.4", lambda channels, budget: 7, "Return two numbers"),
-    ("08.4", lambda channels, budget: (9, 1), "the kernel is 3, 5 or 7"),
-    ("08.4", lambda channels, budget: (7, 8), "with biases"),
-    ("08.4", lambda channels, budget: (3, 1), "has a larger sigma"),
-]
+WRONG = {
+    "08.1": [
+        (lambda kernels, strides: sum(kernels), "You added the kernels"),
+        (lambda kernels, strides: 1 + sum(k - 1 for k in kernels), "strides are missing"),
+        (_late_stride, "own stride spreads the layers after it"),
+        (lambda kernels, strides: 7, "Go layer by layer"),
+        (lambda kernels, strides: "7", "yours is a str"),
+    ],
+    "08.2": [
+        (lambda *given: _centre(_gradient(*given).sum(0)), "signs cancel"),
+        (lambda *given: _centre(_gradient(*given).square().sum(0)), "You squared"),
+        (lambda *given: 100 * _centre(_gradient(*given).abs().sum(0)), "per cent"),
+        (lambda *given: 0.5, "Is the output pixel the middle one"),
+    ],
+    "08.3": [
+        ({"a", "b"}, "Statement a is true"),
+        ({"b"}, "there is more"),
+        ({"e"}, "no statement e"),
+        (3, "Give the letters"),
+    ],
+    "08.4": [
+        (lambda channels, budget: 7, "Return two numbers"),
+        (lambda channels, budget: (9, 1), "the kernel is 3, 5 or 7"),
+        (lambda channels, budget: (7, 8), "with biases"),
+        (lambda channels, budget: (3, 1), "has a larger sigma"),
+    ],
+}
 
-
-@pytest.mark.parametrize(("id", "answer", "names"), WRONG)
-def test_wrong_answer_is_told_what_is_wrong(id: str, answer: Any, names: str) -> None:
-    feedback = check(id, answer)
-    assert feedback.status is Status.WRONG, feedback
-    assert re.search(names, feedback.message), feedback.message
+RIGHT = {"08.3": ["bd", ["d", "b"], "b, d"]}
 
 
 def test_a_forgotten_bias_is_named() -> None:
@@ -68,8 +69,3 @@ def test_a_forgotten_bias_is_named() -> None:
 
 def test_an_empty_answer_is_no_attempt() -> None:
     assert check("08.3", set()).status is Status.NOT_ATTEMPTED
-
-
-@pytest.mark.parametrize("answer", ["bd", ["d", "b"], "b, d"])
-def test_the_letters_may_be_written_in_any_way(answer: Any) -> None:
-    assert check("08.3", answer).status is Status.RIGHT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from typing import Any
 
 import torch
@@ -12,35 +11,17 @@ from torch import Tensor, nn
 
 from helpers.blocks import ConvNeXtBlock, TransformerBlock
 from helpers.collapse import spread
-from helpers.equivalence import normwise_difference
-from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
-
-CLOSE = 1e-9
-
-
-def _noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from helpers.exercises.answers import CLOSE, differ, false_statements, noise, require_tensor
+from helpers.exercises.core import Exercise, Wrong, call, register
 
 
 def _linear(inputs: int, outputs: int, seed: int, bias: bool = True) -> nn.Linear:
     linear = nn.Linear(inputs, outputs, bias=bias, dtype=torch.float64)
     with torch.no_grad():
-        linear.weight.copy_(_noise(outputs, inputs, seed=seed))
+        linear.weight.copy_(noise(outputs, inputs, seed=seed))
         if bias:
-            linear.bias.copy_(_noise(outputs, seed=seed + 1))
+            linear.bias.copy_(noise(outputs, seed=seed + 1))
     return linear
-
-
-def _require_tensor(value: Any, shape: tuple[int, ...], what: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise Wrong(f"{what} should be a tensor; yours is a {type(value).__name__}.")
-    if tuple(value.shape) != shape:
-        raise Wrong(f"{what} should have shape {shape}; yours has {tuple(value.shape)}.")
-    return value.detach()
-
-
-def _differ(left: Tensor, right: Tensor) -> bool:
-    return normwise_difference(left.detach(), right.detach()) > CLOSE
 
 
 # 06.1: the feed-forward as a lookup.
@@ -52,14 +33,14 @@ def _check_memory_of(memory_of: Any) -> str:
     if not isinstance(given, tuple | list) or len(given) != 4:
         raise Wrong("Return four tensors: keys, key_bias, values, value_bias.")
     keys, key_bias, values, value_bias = given
-    keys = _require_tensor(keys, (7, 3), "keys, one row for each hidden unit,")
-    key_bias = _require_tensor(key_bias, (7,), "key_bias")
-    values = _require_tensor(values, (7, 3), "values, one row for each hidden unit,")
-    value_bias = _require_tensor(value_bias, (3,), "value_bias")
-    x = _noise(2, 5, 3, seed=9)
+    keys = require_tensor(keys, (7, 3), "keys, one row for each hidden unit,")
+    key_bias = require_tensor(key_bias, (7,), "key_bias")
+    values = require_tensor(values, (7, 3), "values, one row for each hidden unit,")
+    value_bias = require_tensor(value_bias, (3,), "value_bias")
+    x = noise(2, 5, 3, seed=9)
     looked_up = F.gelu(x @ keys.T + key_bias) @ values + value_bias
     expected = second(F.gelu(first(x)))
-    if not _differ(looked_up, expected):
+    if not differ(looked_up, expected):
         return "Key m is row m of the first weight, value m is column m of the second."
     if not torch.equal(keys, first.weight):
         raise Wrong("The keys are not the rows of the first weight, as PyTorch stores it.")
@@ -172,16 +153,16 @@ register(
 
 def _check_spread(distance: Any) -> str:
     cases = [
-        ("tokens with a large common part", _noise(5, 3, seed=1) + 4),
-        ("noise", _noise(7, 3, seed=2)),
-        ("the same noise times 100", 100 * _noise(7, 3, seed=2)),
-        ("tokens that are all equal", _noise(1, 6).expand(4, 6)),
+        ("tokens with a large common part", noise(5, 3, seed=1) + 4),
+        ("noise", noise(7, 3, seed=2)),
+        ("the same noise times 100", 100 * noise(7, 3, seed=2)),
+        ("tokens that are all equal", noise(1, 6).expand(4, 6)),
     ]
     for name, tokens in cases:
         result = call(distance, tokens.clone())
         if isinstance(result, int | float):
             result = torch.tensor(result, dtype=torch.float64)
-        result = _require_tensor(result, (), f"distance(tokens), for {name},").double()
+        result = require_tensor(result, (), f"distance(tokens), for {name},").double()
         if abs(result - spread(tokens)) > CLOSE:
             raise Wrong(f"For {name} it is {_why_the_distance_is_wrong(result, tokens)}")
     return "0 for equal tokens, and the same for tokens a hundred times as large."
@@ -250,14 +231,14 @@ def _check_fold(fold: Any) -> str:
         for mine, their in zip((first, second), theirs, strict=True):
             if not torch.equal(mine.weight, their.weight):
                 raise Wrong("You changed one of the Linears: build a new one.")
-        x = _noise(5, 3, seed=9)
-        if _differ(one(x), second(first(x))):
+        x = noise(5, 3, seed=9)
+        if differ(one(x), second(first(x))):
             raise Wrong(_why_the_fold_is_wrong(one, first, second))
     return "Eight hidden channels, and nothing that 2 x 3 weights could not do."
 
 
 def _why_the_fold_is_wrong(one: nn.Linear, first: nn.Linear, second: nn.Linear) -> str:
-    if _differ(one.weight, second.weight @ first.weight):
+    if differ(one.weight, second.weight @ first.weight):
         return "The weight should be the product of the two, the second's on the left."
     which = "the first Linear has a bias" if first.bias is not None else "the first has no bias"
     own = "the second has one" if second.bias is not None else "the second has none"
@@ -307,21 +288,12 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    if not isinstance(false_ones, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"a", "c"}.')
-    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
-    # "bd" and "b, d" and {"(b)", "d."} all mean the same; "and" is no letter.
-    letters = set(said) if re.fullmatch("[a-e]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set("abcde")
-    if unknown:
-        raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to e.")
-    if not letters:
-        raise NotAttempted
-    accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
-    if accused:
-        raise Wrong(" ".join(accused))
-    if set(FALSE_STATEMENTS) - letters:
-        raise Wrong("What you named is false, but there is more. Test each in a cell.")
+    false_statements(
+        false_ones,
+        false=FALSE_STATEMENTS,
+        true=TRUE_STATEMENTS,
+        more="What you named is false, but there is more. Test each in a cell.",
+    )
     return "b and d. The scores are not normalised, and the skip is what delays the collapse most."
 
 

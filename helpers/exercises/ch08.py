@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
+from helpers.exercises.answers import false_statements
+from helpers.exercises.core import Exercise, Wrong, call, register
 from helpers.mixers import DepthwiseConv
 
 
@@ -156,20 +156,12 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    if not isinstance(false_ones, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"a", "c"}.')
-    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
-    letters = set(said) if re.fullmatch("[a-d]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set("abcd")
-    if unknown:
-        raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to d.")
-    if not letters:
-        raise NotAttempted
-    accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
-    if accused:
-        raise Wrong(" ".join(accused))
-    if letters != set(FALSE_STATEMENTS):
-        raise Wrong("What you named is false, but there is more. Print the counts, and a map.")
+    false_statements(
+        false_ones,
+        false=FALSE_STATEMENTS,
+        true=TRUE_STATEMENTS,
+        more="What you named is false, but there is more. Print the counts, and a map.",
+    )
     return "b and d. The saving is of the convolution, not of the block; reach is not effect."
 
 
