@@ -7,6 +7,7 @@ import re
 
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 from pygments.formatters import HtmlFormatter
 
 from book import assets, paths
@@ -68,7 +69,8 @@ def as_html(notebook: NotebookNode, title: str) -> str:
         exclude_anchor_links=True,
     )
     resources = {"deck": {"title": title}}
-    html, _ = exporter.from_notebook_node(with_open_answers(notebook), resources=resources)
+    prepared = with_notes_on_every_slide(with_open_answers(notebook))
+    html, _ = exporter.from_notebook_node(prepared, resources=resources)
     return html
 
 
@@ -90,6 +92,49 @@ def with_open_answers(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "markdown":
             cell.source = open_answers(cell.source)
     return notebook
+
+
+def with_notes_on_every_slide(notebook: NotebookNode) -> NotebookNode:
+    """Put the teacher's notes on every slide that they are about, for the deck.
+
+    A note is written once, below the last slide of its topic. The speaker's window shows the note
+    of the slide in view alone, and a vote needs its note before it is taken.
+
+    Parameters
+    ----------
+    notebook
+        A notebook; it is left as it is.
+
+    Returns
+    -------
+    NotebookNode
+        A copy in which each slide without a note has the next one that follows it, and the slides
+        after the last note have that.
+    """
+    slides: list[list[NotebookNode]] = [[]]
+    for cell in copy.deepcopy(notebook).cells:
+        if _slide_type(cell) in ("slide", "subslide"):
+            slides.append([])
+        slides[-1].append(cell)
+    written = [[cell for cell in slide if _slide_type(cell) == "notes"] for slide in slides]
+    spoken, last = {}, max((at for at, notes in enumerate(written) if notes), default=-1)
+    for at in range(len(slides)):
+        if last >= 0 and not written[at]:
+            spoken[at] = next((n for n in written[at:] if n), written[last])
+    cells = [
+        cell
+        for at, slide in enumerate(slides)
+        for cell in [*slide, *map(_copy_of, spoken.get(at, []) if slide else [])]
+    ]
+    return NotebookNode({**notebook, "cells": cells})
+
+
+def _copy_of(note: NotebookNode) -> NotebookNode:
+    return new_markdown_cell(note.source, metadata=note.metadata)
+
+
+def _slide_type(cell: NotebookNode) -> str:
+    return cell.metadata.get("slideshow", {}).get("slide_type", "")
 
 
 def open_answers(markdown: str) -> str:

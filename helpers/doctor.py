@@ -219,6 +219,8 @@ def _package(name: str, limits: str) -> Finding:
     try:
         version = metadata.version(name)
     except Exception:
+        version = None
+    if not version:  # no package, or what is left of one: a folder without its metadata
         return Finding(name, False, "is missing.", f"missing, needs {limits or 'any version'}")
     return _judged(name, version, limits)
 

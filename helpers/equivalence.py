@@ -92,10 +92,12 @@ class Equivalence:
     def __repr__(self) -> str:
         # The digits of a rounding error differ between machines; the bound does not.
         dtypes = list(dict.fromkeys(c.dtype for c in self.comparisons))
-        lines = [f"{'':24}" + "".join(f"{str(d).removeprefix('torch.'):14}" for d in dtypes)]
-        for what in dict.fromkeys(c.what for c in self.comparisons):
+        names = list(dict.fromkeys(c.what for c in self.comparisons))
+        width = max([24, *(len(name) + 1 for name in names)])
+        lines = [" " * width + "".join(f"{str(d).removeprefix('torch.'):14}" for d in dtypes)]
+        for what in names:
             bounds = {c.dtype: c.allowed for c in self.comparisons if c.what == what}
-            lines.append(f"{what:24}" + "".join(f"below {bounds[d]:<8.0e}" for d in dtypes))
+            lines.append(f"{what:{width}}" + "".join(f"below {bounds[d]:<8.0e}" for d in dtypes))
         return "\n".join(line.rstrip() for line in lines)
 
 

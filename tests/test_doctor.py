@@ -82,6 +82,12 @@ def test_a_missing_and_an_old_package_are_named(monkeypatch: pytest.MonkeyPatch)
     assert "&#10007; is missing." in report._repr_html_()
 
 
+def test_what_is_left_of_a_package_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A folder without its metadata, as a broken installation leaves it: its version is None.
+    monkeypatch.setattr(doctor.metadata, "version", lambda name: None)
+    assert "torch                    is missing." in repr(doctor.examine())
+
+
 def test_without_metadata_the_project_file_is_read(tmp_path: Path) -> None:
     assert examine("no-such-package").ready
     assert doctor._declared(tmp_path) is None

@@ -10,6 +10,8 @@ from torch import nn
 
 from helpers.blocks import ConvNeXtTail, EncoderFeedForward, FeedForward
 from helpers.equivalence import (
+    Comparison,
+    Equivalence,
     OnPixels,
     assert_equivalent,
     fold_scale,
@@ -186,3 +188,14 @@ def test_feed_forward_refuses_what_computes_something_else() -> None:
         ConvNeXtTail(0)
     with pytest.raises(ValueError, match="expansion is 0"):
         FeedForward(4, 0)
+
+
+@pytest.mark.parametrize("name", ["weight", "transformer.linear1.weight"])
+def test_columns_do_not_touch_whatever_the_names(name: str) -> None:
+    what = f"gradient of {name}"
+    found = Equivalence(tuple(Comparison(w, torch.float64, 0, 1e-12) for w in ("output", what)))
+    head, *rows = repr(found).splitlines()
+    assert f"{what} " in repr(found)
+    assert (
+        {row.index("below") for row in rows} == {head.index("float64")} == {max(24, len(what) + 1)}
+    )

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+import torch
 
-import pytest
+WRONG = {
+    "00.1": [
+        (lambda c: 4 * c**2, "The biases are missing"),
+        (lambda c: 4 * c**2 + c, "a bias for each channel that goes in"),
+        (lambda c: 4 * c, "one weight for each channel out"),
+        (lambda c: 5 * c, "a product, not a sum"),
+        (lambda c: 36 * c**2 + 4 * c, "That is a 3x3 convolution"),
+        (lambda c: 7, "How many numbers go in"),
+        (lambda c: "37248", "yours is '37248'"),
+        (lambda c: c == 1, "yours is False"),
+        (lambda c: float("nan"), "yours is nan"),
+        (lambda c: None, "returned None"),
+        (37248, "Expected a function"),
+    ]
+}
 
-from helpers.exercises import Status, check
-
-WRONG = [
-    (lambda c: 4 * c**2, "The biases are missing"),
-    (lambda c: 4 * c**2 + c, "a bias for each channel that goes in"),
-    (lambda c: 4 * c, "one weight for each channel out"),
-    (lambda c: 5 * c, "a product, not a sum"),
-    (lambda c: 36 * c**2 + 4 * c, "That is a 3x3 convolution"),
-    (lambda c: 7, "How many numbers go in"),
-    (lambda c: "37248", "yours is a str"),
-    (lambda c: c == 1, "yours is a bool"),
-    (lambda c: None, "returned None"),
-    (37248, "Expected a function"),
-]
-
-
-@pytest.mark.parametrize(("answer", "names"), WRONG)
-def test_wrong_answer_is_told_what_is_wrong(answer: Any, names: str) -> None:
-    feedback = check("00.1", answer)
-    assert feedback.status is Status.WRONG, feedback
-    assert re.search(names, feedback.message), feedback.message
-
-
-@pytest.mark.parametrize("answer", [lambda c: 4 * c * c + 4 * c, lambda c: 4.0 * c * (c + 1)])
-def test_right_answer_is_right(answer: Any) -> None:
-    assert check("00.1", answer).status is Status.RIGHT
+RIGHT = {
+    "00.1": [
+        lambda c: 4 * c * c + 4 * c,
+        lambda c: 4.0 * c * (c + 1),
+        lambda c: torch.tensor(4 * c * (c + 1)),
+        lambda c: torch.tensor(4 * c * (c + 1)).numpy(),
+    ]
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -132,6 +133,7 @@ WRONG = {
         (lambda f, x, y: torch.equal(f(x + y), f(x) + f(y)), "bit by bit"),
         (lambda f, x, y: bool(_gap(f, x, y) < 1e-9), "a fixed number"),
         (lambda f, x, y: bool(_gap(f, x, y) < 1e-4), "whatever it does"),
+        (lambda f, x, y: torch.allclose(f(x + y), f(x) + f(y)), "allclose has an atol"),
         (_linear_part, "holds it twice"),
         (lambda f, x, y: _gap(f, x, y).item(), "yours is a float"),
         (lambda f, x, y: True, "Not right for attention: True"),
@@ -155,11 +157,15 @@ WRONG = {
 }
 
 RIGHT = {
-    "04.1": [_on_the_identity, _read],
-    "04.2": [lambda image, filters: apply_kernels(image, filters)],
+    "04.1": [_on_the_identity, _read, lambda *given: _read(*given).float()],
+    "04.2": [
+        lambda image, filters: apply_kernels(image, filters),
+        lambda image, filters: apply_kernels(image, filters).float(),
+    ],
     "04.3": [
         lambda f, x, y: torch.allclose(f(x + y), f(x) + f(y), rtol=1e-9, atol=1e-15),
         lambda f, x, y: _gap(f, x, y) <= 1e-8 * f(x + y).norm(),
+        lambda f, x, y: np.bool_(bool(_gap(f, x, y) <= 1e-8 * f(x + y).norm())),
     ],
     "04.4": [{"b", "c", "e"}, "bce", "b, c and e", ("(e)", "B", "c.")],
     # A shift around the edge tears neighbours apart at the seam.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-import pytest
 import torch
 
-from helpers.exercises import EXERCISES, Status, check
+from helpers.exercises import Status, check
 from helpers.models import PatchClassifier
 
 
@@ -100,29 +98,6 @@ RIGHT = {
     "09.4": [lambda m: (_filters(m).amin(-1) >= 0).sum()],
     "09.5": [{"a", "c", "e"}, "ace", ["A", "C", "E"], "a, c and e", ("(a)", "c.", "e")],
 }
-
-
-def test_every_exercise_has_wrong_answers() -> None:
-    assert set(WRONG) == {id for id in EXERCISES if id.startswith("09.")}
-    assert all(len(answers) >= 2 for answers in WRONG.values())
-
-
-@pytest.mark.parametrize(
-    ("id", "answer", "names"),
-    [(id, answer, names) for id, answers in WRONG.items() for answer, names in answers],
-)
-def test_wrong_answer_is_told_what_is_wrong(id: str, answer: Any, names: str) -> None:
-    feedback = check(id, answer)
-    assert feedback.status is Status.WRONG, feedback
-    assert re.search(names, feedback.message), feedback.message
-
-
-@pytest.mark.parametrize(
-    ("id", "answer"), [(id, answer) for id, answers in RIGHT.items() for answer in answers]
-)
-def test_other_right_answers_are_right(id: str, answer: Any) -> None:
-    feedback = check(id, answer)
-    assert feedback.status is Status.RIGHT, feedback
 
 
 def test_an_untouched_dict_is_not_attempted() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -28,57 +27,53 @@ def _of_pixels(conv: Any, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     return conv(image.roll(1, 3)), conv(image).roll(1, 3)
 
 
-WRONG = [
-    ("11.1", {**RIGHT_VERDICTS, "e": "right in part"}, "one 3x3 reaches one pixel"),
-    ("11.1", {**RIGHT_VERDICTS, "b": "exact"}, "as they took in layer scale"),
-    ("11.1", dict.fromkeys("abcde", "exact"), "4 of the five are off"),
-    ("11.1", {**RIGHT_VERDICTS, "c": "partly"}, "'partly', for c, is none of the verdicts"),
-    ("11.1", {"a": "exact"}, "No verdict yet for b, c, d, e"),
-    ("11.1", {**RIGHT_VERDICTS, "f": "exact"}, "no statement f"),
-    ("11.1", ["exact"], "Give a dict"),
-    ("11.2", {"a", "b"}, "Proof a compares outputs"),
-    ("11.2", {"b"}, "there is another"),
-    ("11.2", "cd", "Proof d counts"),
-    ("11.2", {"x"}, "no proof x"),
-    ("11.2", 2, "as a set"),
-    ("11.3", _swapped, "not the statement's two sides"),
-    ("11.3", _of_pixels, "differ even for|nothing is broken"),
-    ("11.3", lambda conv, image: (conv(image), conv(image)), "nothing is broken"),
-    ("11.3", lambda conv, image: conv(image), "Return two tensors"),
-    ("11.3", lambda conv, image: (conv(image), "right"), "one is a str"),
-    ("11.3", lambda conv, image: (conv(image), conv(image)[:, :3]), r"one has \(2, 3, 7, 8\)"),
-    ("11.3", lambda conv, image: None, "returned None"),
-    ("11.3", lambda conv, image: (image[9], image), "raised IndexError"),
-    ("11.3", "sides", "Expected a function"),
-]
-RIGHT = [
-    ("11.1", RIGHT_VERDICTS),
-    (
-        "11.1",
+WRONG = {
+    "11.1": [
+        ({**RIGHT_VERDICTS, "e": "right in part"}, "one 3x3 reaches one pixel"),
+        ({**RIGHT_VERDICTS, "b": "exact"}, "as they took in layer scale"),
+        (dict.fromkeys("abcde", "exact"), "4 of the five are off"),
+        ({**RIGHT_VERDICTS, "c": "partly"}, "'partly', for c, is none of the verdicts"),
+        ({"a": "exact"}, "No verdict yet for b, c, d, e"),
+        ({**RIGHT_VERDICTS, "f": "exact"}, "no statement f"),
+        (["exact"], "Give a dict"),
+    ],
+    "11.2": [
+        ({"a", "b"}, "Proof a compares outputs"),
+        ({"b"}, "there is another"),
+        ("cd", "Proof d counts"),
+        ({"x"}, "no proof x"),
+        (2, "as a set"),
+    ],
+    "11.3": [
+        (_swapped, "not the statement's two sides"),
+        (_of_pixels, "differ even for|nothing is broken"),
+        (lambda conv, image: (conv(image), conv(image)), "nothing is broken"),
+        (lambda conv, image: conv(image), "Return two tensors"),
+        (lambda conv, image: (conv(image), "right"), "one is a str"),
+        (lambda conv, image: (conv(image), conv(image)[:, :3]), r"one has \(2, 3, 7, 8\)"),
+        (lambda conv, image: None, "returned None"),
+        (lambda conv, image: (image[9], image), "raised IndexError"),
+        ("sides", "Expected a function"),
+    ],
+}
+RIGHT = {
+    "11.1": [
+        RIGHT_VERDICTS,
         {
             "A.": Verdict.EXACT,
             **{k: v.capitalize() + "." for k, v in RIGHT_VERDICTS.items() if k != "a"},
         },
-    ),
-    ("11.2", {"b", "c"}),
-    ("11.2", "b and c"),
-    ("11.2", ["(c)", "b."]),
-    ("11.3", _sides),
-    ("11.3", lambda conv, image: [side.clone() for side in _sides(conv, image)][::-1]),
-]
-
-
-@pytest.mark.parametrize(("id", "answer", "names"), WRONG)
-def test_wrong_answer_is_told_what_is_wrong(id: str, answer: Any, names: str) -> None:
-    feedback = check(id, answer)
-    assert feedback.status is Status.WRONG, feedback
-    assert re.search(names, feedback.message), feedback.message
-
-
-@pytest.mark.parametrize(("id", "answer"), RIGHT)
-def test_right_answer_is_right(id: str, answer: Any) -> None:
-    feedback = check(id, answer)
-    assert feedback.status is Status.RIGHT, feedback
+    ],
+    "11.2": [
+        {"b", "c"},
+        "b and c",
+        ["(c)", "b."],
+    ],
+    "11.3": [
+        _sides,
+        lambda conv, image: [side.clone() for side in _sides(conv, image)][::-1],
+    ],
+}
 
 
 def test_a_small_break_is_no_break() -> None:

@@ -87,3 +87,10 @@ def test_the_code_in_the_panel_gives_what_the_panel_says(run: Run) -> None:  # n
 def test_a_state_that_does_not_exist_is_refused_by_name(start: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         OperatorMatrix(**start)
+
+
+def test_no_two_weights_are_the_same_number() -> None:
+    figure = OperatorMatrix()
+    for name in ("dense", "depthwise", "pointwise"):
+        numbers = np.array(getattr(figure, name)).ravel()
+        assert len(np.unique(numbers)) == len(numbers), name

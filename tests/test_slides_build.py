@@ -104,3 +104,28 @@ def test_the_title_is_the_first_heading():
     cells = [new_markdown_cell("No heading."), new_markdown_cell("# The one\n\n# Another")]
     assert deck.title_of(new_notebook(cells=cells)) == "The one"
     assert deck.title_of(new_notebook()) == ""
+
+
+def test_each_slide_has_the_note_of_its_topic():
+    notes = page(
+        prose("# One", "slide"),
+        prose("## Vote", "subslide"),
+        prose("Expect (a), 3 minutes.", "notes"),
+        prose("## Two", "slide"),
+        prose("About two.", "notes"),
+        prose("## The end", "slide"),
+    )
+    spoken = [section.find("aside") for section in notes.select("section:not(.stack)")]
+    texts = [aside.get_text().strip() for aside in spoken]
+    assert texts == ["Expect (a), 3 minutes."] * 2 + ["About two."] * 2
+
+
+def test_a_deck_without_notes_gets_none():
+    assert page(prose("# One", "slide"), prose("## Two", "subslide")).find("aside") is None
+
+
+def test_no_slide_is_blank_until_the_next_step():
+    alone = page(prose("# Vote", "slide"), code("1", "subslide", "hide-input", "hide-output"))
+    assert alone.select_one(".cell-output.fragment") is None
+    below = page(prose("# Vote", "slide"), code("1", "subslide", "hide-output"))
+    assert below.select_one(".cell-output.fragment") is not None

@@ -262,8 +262,8 @@ CLAIMS = (
             Part(
                 Verdict.EXACT,
                 "A convolution is one Linear on the patches of the image, or k² Linear layers on "
-                "shifted images, or one large matrix in which each weight stands many times and "
-                "all else is zero.",
+                "shifted images, or, for one size of image, one large matrix in which each weight "
+                "stands many times and all else is zero.",
                 prove_convolution_is_linear,
                 (
                     Break(
@@ -285,8 +285,8 @@ CLAIMS = (
                 "Attention is a depthwise convolution whose filters are computed from the input, "
                 "one for each pixel and head, between two 1x1 convolutions. With the keys as the "
                 "filters of one convolution, and the values as those of the next, PyTorch's conv1d "
-                "and a softmax suffice. No convolution with fixed filters is attention, for a "
-                "convolution is linear in its input.",
+                "and a softmax suffice. No convolution with fixed filters is attention that "
+                "compares queries with keys, for a convolution is linear in its input.",
                 prove_attention_is_dynamic_convolution,
                 (
                     Break(

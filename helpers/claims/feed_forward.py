@@ -11,6 +11,7 @@ from helpers.blocks import ConvNeXtBlock, FeedForward, TransformerBlock
 from helpers.claims.core import Break, Claim, Part, Verdict
 from helpers.claims.evidence import Count, Counts, Evidence, Measured
 from helpers.claims.examples import noise, parameters_of, redrawn
+from helpers.collapse import Wiring, after_each_layer
 from helpers.equivalence import Equivalence, assert_equivalent
 
 WIDTHS = (96, 192, 384, 768)
@@ -160,27 +161,8 @@ def _as(block: nn.Module, x: Tensor) -> nn.Module:
 
 
 def _distances(skip: bool, feed_forward: bool, depth: int = 4, seed: int = 0) -> Tensor:
-    """Give ``‖X - mean‖ / ‖X‖`` after each of some untrained layers, ``(depth,)``.
-
-    Notes
-    -----
-    Source: Dong, Cordonnier, Loukas (2021), "Attention is not all you need", for the question; the
-    measure there is another norm.
-    """
-    channels, tokens = 64, noise(seed, 1, 32, 64)
-    distances = []
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        for _ in range(depth):
-            block = TransformerBlock(channels, 4).double()
-            mixed = block.attention(block.norm1(tokens))
-            tokens = tokens + mixed if skip else mixed
-            if feed_forward:
-                narrowed = block.linear2(block.activation(block.linear1(block.norm2(tokens))))
-                tokens = tokens + narrowed if skip else narrowed
-            apart = tokens - tokens.mean(1, keepdim=True)
-            distances.append(apart.norm() / tokens.norm())
-    return torch.stack(distances)
+    """Give ``‖X - mean‖ / ‖X‖`` after each of some untrained layers, ``(depth,)``."""
+    return after_each_layer([Wiring(skip, feed_forward)], depth, seed)[0]
 
 
 CLAIMS = (

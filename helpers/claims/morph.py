@@ -123,9 +123,15 @@ def _same_function(step: Step, blocks: list[MorphBlock]) -> list[tuple[MorphBloc
 
 
 def _left_out(step: Step) -> tuple[Tensor, Tensor]:
-    """Give the outputs before and after a step, with the same weights wherever both have them."""
+    """Give the outputs before and after a step, with the same weights wherever both have them.
+
+    A filter that slides takes the weights of its offsets from the table of positions.
+    """
     before, after = (redrawn(one.build(12, 3, 3), 0) for one in (MORPH[step.number - 1], step))
     shared = {k: v for k, v in before.state_dict().items() if k in after.state_dict()}
+    if hasattr(before, "table") and hasattr(after, "kernel"):
+        table = before.table.detach().unflatten(1, (5, 5))  # offsets -2 to 2; a filter has -1 to 1
+        shared["kernel"] = table[:, 1:4, 1:4].flatten(1)
     after.load_state_dict(shared, strict=False)
     image = noise(1, 1, 12, 6, 6)
     with torch.no_grad():
@@ -169,7 +175,8 @@ CLAIMS = (
                 f"Of these, {_how_many(Kind.SAME)} only write the same function otherwise, "
                 f"{_how_many(Kind.FREES)} free what was fixed or tied and "
                 f"{_how_many(Kind.RESTRICTS)} fix or tie what was free. "
-                f"The other {len(_REPLACING)} change what is computed: {_NAMES}.",
+                f"The other {len(_REPLACING)} compute something else, neither more general nor a "
+                f"special case: {_NAMES}.",
                 prove_every_step,
                 tuple(
                     Break(

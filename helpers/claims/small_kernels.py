@@ -133,11 +133,14 @@ def sigma(effect: Tensor) -> float:
 def _best_three_for_a_seven() -> tuple[Tensor, Tensor]:
     """Fit three 3x3 kernels to a random 7x7 one: solve for each in turn, from several starts."""
     target = noise(0, 1, 1, 7, 7)
-    best = min((_fit(target, seed) for seed in range(8)), key=lambda fit: (fit - target).norm())
+    best = min(
+        (fit_three(target, seed) for seed in range(8)), key=lambda fit: (fit - target).norm()
+    )
     return target, best
 
 
-def _fit(target: Tensor, seed: int, rounds: int = 40) -> Tensor:
+def fit_three(target: Tensor, seed: int, rounds: int = 40) -> Tensor:
+    """Fit three 3x3 kernels in a row to a 7x7, ``(1, 1, 7, 7)``: least squares for each in turn."""
     kernels = [noise(seed + 10 * i, 1, 1, 3, 3) for i in range(3)]
     taps = torch.eye(9, dtype=target.dtype).view(9, 1, 1, 3, 3)
     for turn in range(3 * rounds):

@@ -123,7 +123,7 @@ CLAIMS = (
                 prove_layer_norms_are_one,
                 (
                     Break(
-                        "GroupNorm with one group is LayerNorm.",
+                        "GroupNorm with one group normalises the channels of each pixel, too.",
                         lambda: _layer_norm_beside(nn.GroupNorm(1, 7, affine=False)),
                         0.2,
                     ),
@@ -140,8 +140,8 @@ CLAIMS = (
                 "ConvNeXt's block has one norm and one skip, the Transformer's two of each. A "
                 "skip around the depthwise convolution alone would fold into its kernel. Two "
                 "differences stay: the last skip carries x past both layers, where the "
-                "Transformer's carries what came out of the mixing, and there is no norm before "
-                "the mixing.",
+                "Transformer's carries the first sum, x and what was mixed in, and there is no "
+                "norm before the mixing.",
                 prove_inner_skip_folds,
                 (
                     Break(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import nn
@@ -11,14 +12,23 @@ from helpers.exercises.core import Exercise, Wrong, call, register
 
 def _check_widen(widen: Any) -> str:
     for channels in (96, 3, 1):  # the first tells the usual slips apart
-        said = call(widen, channels)
-        if isinstance(said, bool) or not isinstance(said, int | float):
-            raise Wrong(f"widen({channels}) should be a number; yours is a {type(said).__name__}.")
+        said = _number(call(widen, channels), channels)
         layer = nn.Conv2d(channels, 4 * channels, 1)
         live = sum(parameter.numel() for parameter in layer.parameters())
         if said != live:
             raise Wrong(_why(channels, said, live))
     return "4 C\u00b2 + 4 C: a weight for each pair of channels, a bias for each channel out."
+
+
+def _number(said: Any, channels: int) -> float:
+    """Take a number of any type: NumPy's and PyTorch's, too."""
+    try:
+        number = float(said)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(said, bool | str) or not math.isfinite(number):
+        raise Wrong(f"widen({channels}) should be a number; yours is {said!r}.")
+    return int(number) if number.is_integer() else number
 
 
 def _why(c: int, said: float, live: int) -> str:

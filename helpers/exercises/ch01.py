@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,29 +11,17 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from helpers.blocks import ConvNeXtTail
-from helpers.equivalence import OnPixels, normwise_difference, pointwise_from_linear
-from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
-
-#: Rounding stays far below these; a mistake stays far above.
-CLOSE = 1e-9
-CLOSE_IN_FLOAT32 = 1e-5
-
-
-def _noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def _require_tensor(value: Any, shape: tuple[int, ...], what: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise Wrong(f"{what} should be a tensor; yours is a {type(value).__name__}.")
-    if tuple(value.shape) != shape:
-        raise Wrong(f"{what} should have shape {shape}; yours has {tuple(value.shape)}.")
-    return value
-
-
-def _differ(left: Tensor, right: Tensor, close: float) -> bool:
-    return normwise_difference(left.detach(), right.detach()) > close
-
+from helpers.equivalence import OnPixels, pointwise_from_linear
+from helpers.exercises.answers import (
+    CLOSE,
+    CLOSE_IN_FLOAT32,
+    differ,
+    false_statements,
+    noise,
+    require_tensor,
+    same_parameters,
+)
+from helpers.exercises.core import Exercise, Wrong, call, register
 
 # 01.1: tokens back into an image.
 
@@ -42,10 +29,10 @@ def _differ(left: Tensor, right: Tensor, close: float) -> bool:
 def _check_to_image(to_image: Any) -> str:
     # Height, width and channels all differ, so that no two orders share a shape by accident.
     for batch, channels, height, width in ((2, 3, 4, 5), (1, 1, 1, 1), (3, 2, 5, 3)):
-        image = _noise(batch, channels, height, width)
+        image = noise(batch, channels, height, width)
         tokens = image.flatten(2).transpose(1, 2)
         result = call(to_image, tokens.clone(), height, width)
-        _require_tensor(result, tuple(image.shape), f"to_image(tokens, {height}, {width})")
+        require_tensor(result, tuple(image.shape), f"to_image(tokens, {height}, {width})")
         if result.dtype != image.dtype:
             raise Wrong(f"The tokens are {image.dtype}; your image is {result.dtype}.")
         if not torch.equal(result, image):
@@ -105,21 +92,16 @@ def _check_pointwise_from(pointwise_from: Any) -> str:
         theirs = copy.deepcopy(linear)
         conv = call(pointwise_from, theirs)
         _require_pointwise(conv, linear)
-        if not _same_parameters(theirs, linear):
+        if not same_parameters(theirs, linear):
             raise Wrong("You changed the Linear: copy the other way, from it to the convolution.")
-        image = _noise(2, c_in, 4, 6).to(dtype)
+        image = noise(2, c_in, 4, 6).to(dtype)
         expected = OnPixels(linear)(image)
-        output = _require_tensor(conv(image), tuple(expected.shape), "Its output on an image")
-        if _differ(output, expected, CLOSE if dtype == torch.float64 else CLOSE_IN_FLOAT32):
+        output = require_tensor(conv(image), tuple(expected.shape), "Its output on an image")
+        if differ(output, expected, CLOSE if dtype == torch.float64 else CLOSE_IN_FLOAT32):
             raise Wrong(_why_the_copy_is_wrong(conv, linear))
     return (
         "The same numbers, with two axes of length 1 added: (C_out, C_in) to (C_out, C_in, 1, 1)."
     )
-
-
-def _same_parameters(one: nn.Module, other: nn.Module) -> bool:
-    pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return all(torch.equal(left, right) for left, right in pairs)
 
 
 def _require_pointwise(conv: Any, linear: nn.Linear) -> None:
@@ -201,25 +183,15 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    if not isinstance(false_ones, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"a", "c"}.')
-    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
-    # "bd" and "b, d" and {"(b)", "d."} all mean the same; "and" is no letter.
-    letters = set(said) if re.fullmatch("[a-d]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set("abcd")
-    if unknown:
-        raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to d.")
-    if not letters:
-        raise NotAttempted
-    accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
-    if accused:
-        raise Wrong(" ".join(accused))
-    missed = set(FALSE_STATEMENTS) - letters
-    if missed:
-        raise Wrong(
+    false_statements(
+        false_ones,
+        false=FALSE_STATEMENTS,
+        true=TRUE_STATEMENTS,
+        more=(
             "What you named is false, but there is more. Test each statement in a cell: count "
             "parameters, or change one token and see what moves."
-        )
+        ),
+    )
     return "b and d. One Linear serves every token: it neither grows with them nor mixes them."
 
 
@@ -272,20 +244,20 @@ def _check_tail_as_convs(tail_as_convs: Any) -> str:
     tail = ConvNeXtTail(6, layer_scale=0.5)
     with torch.no_grad():
         for seed, parameter in enumerate(tail.parameters()):
-            parameter.copy_(_noise(*parameter.shape, seed=seed))
+            parameter.copy_(noise(*parameter.shape, seed=seed))
     theirs = copy.deepcopy(tail)
-    image = _noise(2, 6, 4, 5, seed=99).float()
+    image = noise(2, 6, 4, 5, seed=99).float()
     answer = call(tail_as_convs, theirs)
     if not isinstance(answer, nn.Module):
         raise Wrong(f"Expected an nn.Module; yours is a {type(answer).__name__}.")
     with torch.no_grad(), _Watch() as watch:
         output = answer(image.clone())
-    _require_tensor(output, tuple(image.shape), "Its output on an image")
+    require_tensor(output, tuple(image.shape), "Its output on an image")
     _require_two_convolutions(watch)
-    if not _same_parameters(theirs, tail):
+    if not same_parameters(theirs, tail):
         raise Wrong("You changed the tail: build your module from copies of its weights.")
     with torch.no_grad():
-        if _differ(output, tail(image), CLOSE_IN_FLOAT32):
+        if differ(output, tail(image), CLOSE_IN_FLOAT32):
             raise Wrong(_why_the_tail_differs(output, tail, image))
     return "The tail from two 1x1 convolutions and a GELU: ConvNeXt's code could be written so."
 
@@ -304,7 +276,7 @@ def _why_the_tail_differs(output: Tensor, tail: ConvNeXtTail, image: Tensor) -> 
     """Try the usual slips, and name the one that gives what the reader got."""
     x = image.permute(0, 2, 3, 1)
     for sentence, slip in [*_slips_after_the_norm(tail, x), *_slips_in_the_norm(tail, x)]:
-        if not _differ(output, slip.permute(0, 3, 1, 2), CLOSE_IN_FLOAT32):
+        if not differ(output, slip.permute(0, 3, 1, 2), CLOSE_IN_FLOAT32):
             return sentence
     return (
         "The outputs differ. Compare step by step: your normed image with "

@@ -16,6 +16,8 @@ from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
 
 #: Rounding stays far below this; a mistake stays far above.
 CLOSE = 1e-9
+#: The same for an answer that is held in float32, PyTorch's default, though it was given float64.
+CLOSE_IN_FLOAT32 = 1e-5
 
 
 def _noise(*shape: int, seed: int = 0) -> Tensor:
@@ -31,7 +33,8 @@ def _require_tensor(value: Any, shape: tuple[int, ...], what: str) -> Tensor:
 
 
 def _same(left: Tensor, right: Tensor) -> bool:
-    return left.shape == right.shape and normwise_difference(left.detach(), right) < CLOSE
+    close = CLOSE if left.dtype == torch.float64 else CLOSE_IN_FLOAT32
+    return left.shape == right.shape and normwise_difference(left.detach(), right) < close
 
 
 def _named_slip(output: Tensor, slips: list[tuple[str, Tensor]], otherwise: str) -> str:
@@ -425,8 +428,10 @@ def _check_width_needed(width_needed: Any) -> str:
          "1, 2 and 3", "All heads have one width: the largest rank decides. "),
     ):  # fmt: skip
         result = call(width_needed, conv)
-        if isinstance(result, Tensor) and result.numel() == 1:
-            result = result.item()
+        if getattr(result, "size", None) == 1 or (
+            isinstance(result, Tensor) and result.numel() == 1
+        ):
+            result = result.item()  # one number, of NumPy or PyTorch
         if isinstance(result, bool) or not isinstance(result, int | float):
             raise Wrong(f"Expected one whole number; yours is a {type(result).__name__}.")
         if result != right:

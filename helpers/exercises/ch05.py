@@ -3,50 +3,38 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from helpers.equivalence import normwise_difference
-from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
-
-#: Rounding stays far below this; a mistake stays far above.
-CLOSE = 1e-9
-
-
-def _noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from helpers.exercises.answers import (
+    CLOSE,
+    differ,
+    false_statements,
+    noise,
+    require_tensor,
+    same_parameters,
+)
+from helpers.exercises.core import Exercise, Wrong, call, register
 
 
 def _redraw(module: nn.Module, seed: int = 0) -> nn.Module:
     """Give every parameter noise: zeros and ones of an initialisation hide mistakes."""
     with torch.no_grad():
         for n, parameter in enumerate(module.double().parameters()):
-            parameter.copy_(_noise(*parameter.shape, seed=seed + n))
+            parameter.copy_(noise(*parameter.shape, seed=seed + n))
     return module
 
 
-def _require_tensor(value: Any, shape: torch.Size, what: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise Wrong(f"{what} should be a tensor; yours is a {type(value).__name__}.")
-    if value.shape != shape:
-        raise Wrong(f"{what} should have shape {tuple(shape)}; yours has {tuple(value.shape)}.")
-    return value
+def _in_float64(module: nn.Module) -> tuple[nn.Module, float]:
+    """Give a module of the answer in float64, and how close it must come: float32 has rounded."""
+    single = any(p.dtype == torch.float32 for p in module.parameters())
+    return copy.deepcopy(module).double(), 1e-5 if single else CLOSE
 
 
-def _differ(left: Tensor, right: Tensor) -> bool:
-    return normwise_difference(left.detach(), right.detach()) > CLOSE
-
-
-def _same_parameters(one: nn.Module, other: nn.Module) -> bool:
-    pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return all(torch.equal(left, right) for left, right in pairs)
-
-
-# 05.1: the skip in the kernel.
+# 05.1: a scaled branch and its skip in one kernel.
 
 
 def _check_fold_skip(fold_skip: Any) -> str:
@@ -54,44 +42,60 @@ def _check_fold_skip(fold_skip: Any) -> str:
         size = (kernel_size,) * 2 if isinstance(kernel_size, int) else kernel_size
         padding = tuple(k // 2 for k in size)
         conv = _redraw(nn.Conv2d(4, 4, size, padding=padding, groups=4, bias=bias))
-        theirs, image = copy.deepcopy(conv), _noise(2, 4, 6, 7, seed=9)
-        folded = call(fold_skip, theirs)
+        scale, image = noise(4, seed=5), noise(2, 4, 6, 7, seed=9)
+        theirs = copy.deepcopy(conv), scale.clone()
+        folded = call(fold_skip, *theirs)
         if not isinstance(folded, nn.Conv2d):
             raise Wrong(f"Expected one nn.Conv2d; yours is a {type(folded).__name__}.")
-        if not _same_parameters(theirs, conv):
+        if not (same_parameters(theirs[0], conv) and torch.equal(theirs[1], scale)):
             raise Wrong(
-                "You changed the convolution you were given. Work on a copy: copy.deepcopy(conv)."
+                "You changed what you were given. Work on a copy of the convolution: "
+                "copy.deepcopy(conv)."
             )
-        output = _require_tensor(folded(image), image.shape, "Its output on an image")
-        if _differ(output, image + conv(image)):
-            raise Wrong(_why_the_fold_is_wrong(folded, conv))
-    return "x + conv(x) is one depthwise convolution: 1 more at the centre of every kernel."
+        folded, close = _in_float64(folded)
+        output = require_tensor(folded(image), image.shape, "Its output on an image")
+        if differ(output, image + scale[:, None, None] * conv(image), close):
+            raise Wrong(_why_the_fold_is_wrong(folded, conv, scale, close))
+    return (
+        "x + s * conv(x) is one depthwise convolution: each kernel times its s, then 1 more at "
+        "the centre, and the bias times s."
+    )
 
 
-def _why_the_fold_is_wrong(folded: nn.Conv2d, conv: nn.Conv2d) -> str:
+def _why_the_fold_is_wrong(folded: nn.Conv2d, conv: nn.Conv2d, scale: Tensor, close: float) -> str:
     if folded.weight.shape != conv.weight.shape:
         return (
             f"Its weight has another shape, {tuple(folded.weight.shape)}: keep the convolution's."
         )
-    added = (folded.weight - conv.weight).detach()
-    rows, columns = (k // 2 for k in conv.kernel_size)
-    if not added.any():
-        return "Your convolution computes conv(x) alone: its kernels are the ones you were given."
-    if torch.equal(added.round(decimals=6), torch.ones_like(added)):
+    scaled = scale[:, None, None, None] * conv.weight
+    centre = tuple(k // 2 for k in conv.kernel_size)
+    identity = torch.zeros_like(conv.weight)
+    identity[:, 0, centre[0], centre[1]] = 1
+    slips = {
+        "Your kernels are conv's own: neither the scale nor the skip is in them.": conv.weight,
+        "The scale is right, the skip is missing: your convolution is s * conv(x) alone.": scaled,
+        "The skip is right; the scale is missing: each kernel has to be multiplied by its "
+        "channel's s.": conv.weight + identity,
+        "You scaled the skip as well, s * (x + conv(x)). Scale the kernels, then add the 1.": (
+            scaled + scale[:, None, None, None] * identity
+        ),
+        "You added 1 to every entry of the kernel. That adds the sum of the window, and the skip "
+        "adds the pixel itself.": scaled + 1,
+    }
+    for sentence, slip in slips.items():
+        if not differ(folded.weight, slip, close):
+            return sentence
+    added = (folded.weight - scaled).detach()
+    away = (added * (1 - identity)).abs() > close
+    if away.all(0).any() and int(away.sum()) == len(away):
+        place = tuple(int(i) for i in away.nonzero()[0][2:])
         return (
-            "You added 1 to every entry of the kernel. That adds the sum of the window, and the "
-            "skip adds the pixel itself."
+            f"Your kernel of {tuple(conv.kernel_size)} has the 1 at {place}, and its centre is "
+            f"{centre}: count from 0, in each direction by itself."
         )
-    centre = added[:, 0, rows, columns]
-    away = added.clone()
-    away[:, 0, rows, columns] = 0
-    if away.abs().max() > CLOSE:
-        place = tuple(int(i) for i in (away.abs() > CLOSE).nonzero()[0][2:])
-        return (
-            f"Your kernel of {tuple(conv.kernel_size)} has changed at {place}, and its centre is "
-            f"{(rows, columns)}: count from 0, in each direction by itself."
-        )
-    if (centre - 1).abs().max() > CLOSE:
+    if away.any():
+        return "Away from the centre each kernel should be conv's times s, one s for a channel."
+    if differ(added, identity, close):
         return "The right place; but the skip adds x once, in every channel: add 1 to each kernel."
     return "The kernels are right, and the outputs differ: look at the bias and the padding."
 
@@ -99,25 +103,29 @@ def _why_the_fold_is_wrong(folded: nn.Conv2d, conv: nn.Conv2d) -> str:
 register(
     Exercise(
         id="05.1",
-        goal="Write fold_skip(conv): given a depthwise nn.Conv2d that keeps the size (kernel sides "
-        "odd, padding k // 2, with or without a bias), one nn.Conv2d that computes x + conv(x).",
-        difficulty=1,
-        minutes=8,
+        goal="Write fold_skip(conv, scale): given a depthwise nn.Conv2d that keeps the size (any "
+        "odd kernel sides, padding k // 2, with or without a bias) and layer scale, one factor s "
+        "for each channel, one nn.Conv2d that computes x + s * conv(x).",
+        difficulty=2,
+        minutes=10,
         hints=(
-            "Which kernel gives back the image as it is? Convolutions add up by adding kernels.",
-            "Copy the convolution. Under torch.no_grad(), add 1 to the entry of each kernel that "
-            "stands over the pixel itself. The weight is (C, 1, kernel height, kernel width).",
+            "The page folded the skip at s = 1. What does s do to kernel, bias and skip?",
+            "Copy the convolution. Under torch.no_grad(), multiply weight and bias, if there is "
+            "one, by the channel's s. Then add 1 to the entry of each kernel that stands over the "
+            "pixel itself. The weight is (C, 1, kernel height, kernel width).",
             "folded = copy.deepcopy(conv)\n"
             "rows, columns = conv.kernel_size\n"
             "with torch.no_grad():\n"
-            "    folded.weight[:, 0, ..., ...] += 1",
+            "    folded.weight *= scale[:, None, None, None]\n"
+            "    folded.weight[:, 0, ..., ...] += 1\n"
+            "    ...                       # and the bias, if there is one",
         ),
         checker=_check_fold_skip,
     )
 )
 
 
-# 05.2: the norm's own weights in the Linear.
+# 05.2: all of a norm that is linear, in the Linear.
 
 
 def _check_fold_norm(fold_norm: Any) -> str:
@@ -128,7 +136,7 @@ def _check_fold_norm(fold_norm: Any) -> str:
         folded = call(fold_norm, *given)
         if not isinstance(folded, nn.Linear):
             raise Wrong(f"Expected an nn.Linear; yours is a {type(folded).__name__}.")
-        if not (_same_parameters(given[0], norm) and _same_parameters(given[1], linear)):
+        if not (same_parameters(given[0], norm) and same_parameters(given[1], linear)):
             raise Wrong("You changed what you were given: build a new Linear.")
         if folded.weight.shape != linear.weight.shape:
             raise Wrong(
@@ -139,31 +147,53 @@ def _check_fold_norm(fold_norm: Any) -> str:
             raise Wrong(
                 "It needs a bias, also where the Linear has none: the norm's bias ends up in it."
             )
-        plain = nn.functional.layer_norm(_noise(6, 5, seed=8), (5,), eps=norm.eps)
-        after = plain * norm.weight + norm.bias
-        if _differ(folded(plain), linear(after)):
-            raise Wrong(_why_the_norm_is_wrong(folded, norm, linear))
+        tokens = noise(6, 5, seed=8) + 2
+        divided = tokens / (tokens.var(-1, keepdim=True, correction=0) + norm.eps).sqrt()
+        folded, close = _in_float64(folded)
+        if differ(folded(divided), linear(norm(tokens)), close):
+            raise Wrong(_why_the_norm_is_wrong(folded, norm, linear, close))
     return (
-        "W (g * x + b) + c = (W * g) x + (W b + c): a norm that stands before a Linear needs no "
-        "weights of its own."
+        "Column j of W times g[j], then each row less its own mean: of a norm before a Linear "
+        "only the division is left."
     )
 
 
-def _why_the_norm_is_wrong(folded: nn.Linear, norm: nn.LayerNorm, linear: nn.Linear) -> str:
-    weight = linear.weight * norm.weight
-    shift = torch.zeros_like(folded.bias) if linear.bias is None else linear.bias
-    if not _differ(folded.weight, linear.weight):
-        return "The weight is the Linear's own: the norm's weight still has to go into it."
-    if _differ(folded.weight, weight):
+def _why_the_norm_is_wrong(
+    folded: nn.Linear, norm: nn.LayerNorm, linear: nn.Linear, close: float
+) -> str:
+    scaled, plain = linear.weight * norm.weight, linear.weight
+    right = scaled - scaled.mean(1, keepdim=True)
+    slips = {
+        "The weight is the Linear's own: the norm's weight and the mean have to go into it.": plain,
+        "The norm's weight is in it, the mean is not: what comes in is divided, and still has its "
+        "mean. A token's mean is linear in it: each row of the weight can take it away.": scaled,
+        "The mean is taken away, and the norm's weight is not in it.": plain
+        - plain.mean(1, keepdim=True),
+        "You took the mean out of the rows before you multiplied by g. The norm takes the mean "
+        "away first, so for the weight it comes last: multiply the columns, then subtract.": (
+            plain - plain.mean(1, keepdim=True)
+        )
+        * norm.weight,
+        "You subtracted the mean of each column. The mean is over what comes in: along a row, "
+        "dim 1.": scaled - scaled.mean(0, keepdim=True),
+        "You subtracted one mean of the whole weight. Each row has its own: mean(1, "
+        "keepdim=True).": scaled - scaled.mean(),
+    }
+    for sentence, slip in slips.items():
+        if not differ(folded.weight, slip, close):
+            return sentence
+    if differ(folded.weight, right, close):
         return (
             "The weight is not right. The norm's weight multiplies what comes in, channel c by "
-            "g[c]: in PyTorch's (C_out, C_in) that is a column, not a row."
+            "g[c]: in PyTorch's (C_out, C_in) that is a column, not a row. Then each row loses "
+            "its mean."
         )
-    if not _differ(folded.bias, shift):
+    shift = torch.zeros_like(folded.bias) if linear.bias is None else linear.bias
+    if not differ(folded.bias, shift, close):
         return "The weight is right. The bias is the Linear's own: W times the norm's bias is new."
-    if not _differ(folded.bias, weight @ norm.bias + shift):
+    if any(not differ(folded.bias, w @ norm.bias + shift, close) for w in (scaled, right)):
         return (
-            "The weight is right. For the bias you multiplied the norm's bias by the folded "
+            "The weight is right. For the bias you multiplied the norm's bias by a folded "
             "weight; it should be multiplied by the Linear's own."
         )
     return "The weight is right, the bias is not: it should be W b + c, with the Linear's own W."
@@ -172,17 +202,22 @@ def _why_the_norm_is_wrong(folded: nn.Linear, norm: nn.LayerNorm, linear: nn.Lin
 register(
     Exercise(
         id="05.2",
-        goal="Write fold_norm(norm, linear): an nn.Linear that, after the same LayerNorm without "
-        "weights of its own, computes linear(norm(x)).",
-        difficulty=2,
-        minutes=10,
+        goal="Write fold_norm(norm, linear): an nn.Linear that takes over all of the norm that is "
+        "linear, the mean included. From tokens that are only divided, "
+        "x / sqrt(var(x) + eps), it computes linear(norm(x)).",
+        difficulty=3,
+        minutes=14,
         hints=(
-            "A LayerNorm ends with g * x + b. The Linear is next. What is W (g * x + b) + c?",
-            "The new weight is linear.weight with column c multiplied by norm.weight[c]. The new "
-            "bias is the old W applied to norm.bias, plus the old bias if there is one.",
+            "To take away the mean is itself a matrix, one with no weights to learn. It comes "
+            "first, then g and b, then the Linear: three linear maps in a row.",
+            "Start from the page's fold: column c of linear.weight times norm.weight[c]. Then "
+            "subtract from each row of it the mean of that row: a constant token then gives 0. "
+            "The bias is the page's: the old W applied to norm.bias, plus the old bias if there "
+            "is one.",
             "folded = nn.Linear(linear.in_features, linear.out_features, dtype=linear.weight.dtype)"
             "\nwith torch.no_grad():\n"
-            "    folded.weight.copy_(linear.weight * ...)\n"
+            "    scaled = linear.weight * norm.weight\n"
+            "    folded.weight.copy_(scaled - ...)\n"
             "    folded.bias.copy_(linear.weight @ ...)\n"
             "    ...                       # and the Linear's bias, if it has one",
         ),
@@ -215,7 +250,7 @@ def _block_entries(stage: int, block: int) -> dict[str, str]:
 def _check_to_timm(to_timm: Any) -> str:
     for stage, block in ((0, 0), (2, 11), (3, 2)):
         entries = _block_entries(stage, block)
-        state = {key: _noise(2, seed=n) for n, key in enumerate(entries)}
+        state = {key: noise(2, seed=n) for n, key in enumerate(entries)}
         given = dict(state)
         renamed = call(to_timm, given)
         if not isinstance(renamed, dict):
@@ -224,9 +259,12 @@ def _check_to_timm(to_timm: Any) -> str:
             raise Wrong("You changed the dict you were given: build a new one.")
         for official, timm in entries.items():
             if timm not in renamed:
-                near = next((k for k, v in renamed.items() if v is state[official]), "gone")
+                near = next(
+                    (k for k, v in renamed.items() if v is state[official]),
+                    "gone",
+                )
                 raise Wrong(f"{official!r} should become {timm!r}; with you it is {near!r}.")
-            if renamed[timm] is not state[official]:
+            if not torch.equal(torch.as_tensor(renamed[timm]), state[official]):
                 raise Wrong(f"{timm!r} holds another tensor than {official!r} did.")
         if len(renamed) > len(entries):
             extra = next(key for key in renamed if key not in entries.values())
@@ -284,7 +322,7 @@ def _check_block_with(block_with: Any) -> str:
         8, 2, 32, 0.0, "gelu", 1e-6, batch_first=True, norm_first=True
     )
     layer = _redraw(torch_layer)
-    tokens = _noise(2, 5, 8, seed=7)
+    tokens = noise(2, 5, 8, seed=7)
     # Each at another mixer: with no mixing, with a strange one, and with PyTorch's attention.
     for mixer in (nn.Identity(), _Shift(), _Attend(layer)):
         block = call(block_with, mixer, 8)
@@ -293,8 +331,8 @@ def _check_block_with(block_with: Any) -> str:
         if not any(part is mixer for part in block.modules()):
             raise Wrong("The mixer is not in your module: keep it as self.mixer.")
         _fill(block, layer)
-        output = _require_tensor(block(tokens.clone()), tokens.shape, "Its output on tokens")
-        if _differ(output, _reference(layer, mixer, tokens)):
+        output = require_tensor(block(tokens.clone()), tokens.shape, "Its output on tokens")
+        if differ(output, _reference(layer, mixer, tokens)):
             raise Wrong(_why_the_block_differs(output, layer, mixer, tokens))
     return (
         "With attention in the slot it is PyTorch's own TransformerEncoderLayer. With anything "
@@ -375,6 +413,11 @@ def _why_the_block_differs(
             "x + mixer(norm(x)).",
             lambda: two(one(x + mixer(x)) + _feed(layer, one(x + mixer(x)))),
         ),
+        (
+            "This is the tanh approximation of GELU, another function by a ten-thousandth; take "
+            "nn.GELU() as it is.",
+            lambda: mixed + layer.linear2(nn.functional.gelu(hidden, approximate="tanh")),
+        ),
         ("The GELU between the two Linears is missing.", lambda: mixed + layer.linear2(hidden)),
         (
             "This is ReLU between the two Linears; take GELU.",
@@ -390,7 +433,7 @@ def _why_the_block_differs(
         ),
     ]
     for sentence, slip in slips:
-        if not _differ(output, slip()):
+        if not differ(output, slip()):
             return sentence
     return (
         "The outputs differ. Compare half by half: x + mixer(norm1(x)) first, then "
@@ -403,7 +446,7 @@ register(
         id="05.4",
         goal="Write block_with(mixer, channels): an nn.Module that is the Transformer block on "
         "tokens (B, N, C) with the given module in attention's place. Norms first (eps=1e-6), a "
-        "skip around each half, a feed-forward C to 4C to C with GELU.",
+        "skip around each half, a feed-forward of two nn.Linear, C to 4C to C, with GELU between.",
         difficulty=3,
         minutes=15,
         hints=(
@@ -447,24 +490,15 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    if not isinstance(false_ones, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"a", "c"}.')
-    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
-    # "bd" and "b, d" and {"(b)", "d."} all mean the same; "and" is no letter.
-    letters = set(said) if re.fullmatch("[a-e]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set("abcde")
-    if unknown:
-        raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to e.")
-    if not letters:
-        raise NotAttempted
-    accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
-    if accused:
-        raise Wrong(" ".join(accused))
-    if set(FALSE_STATEMENTS) - letters:
-        raise Wrong(
+    false_statements(
+        false_ones,
+        false=FALSE_STATEMENTS,
+        true=TRUE_STATEMENTS,
+        more=(
             "What you named is false, but there is more. Test each statement in a cell, as the "
             "page did."
-        )
+        ),
+    )
     return "b and d. The norms correspond, but not that one; the inner skip folds, the outer not."
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 from helpers.budget import PRESETS, convnext, convnext_block, transformer_block
-from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
+from helpers.exercises.answers import false_statements
+from helpers.exercises.core import Exercise, Wrong, call, register
 
 
 def _whole(value: Any, what: str) -> int:
@@ -242,24 +242,16 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    if not isinstance(false_ones, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"a", "b"}.')
-    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
-    # "ac" and "a, c" and {"(a)", "c."} all mean the same; "and" is no letter.
-    letters = set(said) if re.fullmatch("[a-e]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set("abcde")
-    if unknown:
-        raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to e.")
-    if not letters:
-        raise NotAttempted
-    accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
-    if accused:
-        raise Wrong(" ".join(accused))
-    if letters != set(FALSE_STATEMENTS):
-        raise Wrong(
+    false_statements(
+        false_ones,
+        false=FALSE_STATEMENTS,
+        true=TRUE_STATEMENTS,
+        more=(
             "What you named is false, but there is more. Count parameters in a cell, read once "
             "more what the paper says, and ask what a second is made of."
-        )
+        ),
+        example="ab",
+    )
     return (
         "a, c and d: heads share C, the sum is not the paper's reason, multiply-adds are no time."
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from helpers.exercises.answers import false_statements
 from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
 from helpers.experiments import trained
 from helpers.models import PatchClassifier, small_convnext
@@ -324,23 +324,16 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    if not isinstance(false_ones, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"b", "d"}.')
-    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
-    letters = set(said) if re.fullmatch("[a-e]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set("abcde")
-    if unknown:
-        raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to e.")
-    if not letters:
-        raise NotAttempted
-    accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
-    if accused:
-        raise Wrong(" ".join(accused))
-    if set(FALSE_STATEMENTS) - letters:
-        raise Wrong(
+    false_statements(
+        false_ones,
+        false=FALSE_STATEMENTS,
+        true=TRUE_STATEMENTS,
+        more=(
             "What you named is false, but there is more. Hold each statement against a cell of "
             "this page or a card of the ledger."
-        )
+        ),
+        example="bd",
+    )
     return "a, c and e. " + " ".join(
         one.partition(": ")[2][:1].upper() + one.partition(": ")[2][1:]
         for one in FALSE_STATEMENTS.values()

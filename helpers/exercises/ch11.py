@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from helpers.claims import Verdict
 from helpers.equivalence import normwise_difference
+from helpers.exercises.answers import letters_in
 from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, is_stub, register
 from helpers.mixers import DepthwiseConv
 
@@ -107,15 +107,7 @@ ENOUGH = {
 
 
 def _check_too_little(letters: Any) -> str:
-    if not isinstance(letters, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"a", "d"}.')
-    said = " ".join(map(str, [letters] if isinstance(letters, str) else letters)).lower()
-    named = set(said) if re.fullmatch("[a-d]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = sorted(named - set("abcd"))
-    if unknown:
-        raise Wrong(f"There is no proof {', '.join(unknown)}; they are a to d.")
-    if not named:
-        raise NotAttempted
+    named = letters_in(letters, "abcd", example="ad", thing="proof")
     for letter in sorted(named & set(ENOUGH)):
         raise Wrong(ENOUGH[letter])
     missed = sorted(set(TOO_LITTLE) - named)
@@ -130,8 +122,8 @@ def _check_too_little(letters: Any) -> str:
 register(
     Exercise(
         id="11.2",
-        goal="All four proofs print True. Name those that do not prove their claim, as a set of "
-        "letters.",
+        goal="All four proofs print True, each on one example. Two of the claims are false all the "
+        "same. Name the proofs that let them pass, as a set of letters.",
         difficulty=2,
         minutes=8,
         hints=(

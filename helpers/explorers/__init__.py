@@ -15,6 +15,7 @@ from helpers.explorers.one_pixel import OnePixel
 from helpers.explorers.operator_matrix import OperatorMatrix
 from helpers.explorers.page import esm, modules, page_script, page_style
 from helpers.explorers.quadratic_cost import QuadraticCost
+from helpers.explorers.receptive_field import ReceptiveField
 from helpers.explorers.shuffle_shift import ShuffleShift
 from helpers.explorers.two_blocks import TwoBlocks
 from helpers.explorers.two_matrices import TwoMatrices
@@ -32,6 +33,7 @@ __all__ = [
     "OnePixel",
     "OperatorMatrix",
     "QuadraticCost",
+    "ReceptiveField",
     "ShuffleShift",
     "TwoBlocks",
     "TwoMatrices",

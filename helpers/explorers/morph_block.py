@@ -249,7 +249,8 @@ class MorphBlock(LinkedFigure):
         share = parameters["feed_forward"] / total["parameters"]
         mixing, at_end = (_mixing(costs[n]["parameters"]) for n in (step.number, len(MORPH) - 1))
         last = len(MORPH) - 1
-        included = ", V and O included," if "output" in step.parts else ""
+        names = [name for name, part in (("V", "value"), ("O", "output")) if part in step.parts]
+        included = f", {' and '.join(names)} included," if names else ""
         first = (
             f"Step {step.number} of {last}, {step.name}: {total['parameters']:,} parameters and "
             f"{total['macs'] / 1e6:,.1f} million multiply-adds. "

@@ -55,9 +55,9 @@ _ROLES = {"ink": theme.INK, "token": theme.TOKEN, "channel": theme.CHANNEL}
 
 
 def _numbers(seed: int, *shape: int) -> list[Any]:
-    """Draw numbers of one decimal, none of them zero."""
+    """Draw numbers of three decimals, all different, from 0.1 to 1 in size."""
     generator = np.random.default_rng(seed)
-    size = generator.integers(1, 10, shape) / 10
+    size = generator.permutation(np.arange(100, 1000))[: np.prod(shape)].reshape(shape) / 1000
     return (size * generator.choice([-1, 1], shape)).tolist()
 
 

@@ -152,8 +152,8 @@ PARTS: tuple[dict[str, Any], ...] = (
         "skip2",
         "The last skip",
         "right in part",
-        "Both add what came before. The Transformer adds what came out of the mixing, ConvNeXt "
-        "what went into the block.",
+        "Both add what came before. The Transformer adds its first sum, what went into the block "
+        "and what was mixed in. ConvNeXt adds what went into the block.",
         "claim C7, notebook 05",
         {**_ITSELF, "w": "each channel to itself"},
         {**_ITSELF, "w": "each channel to itself"},

@@ -108,3 +108,19 @@ def tab_to(target: Locator) -> None:
             page.keyboard.press("Enter")
         page.keyboard.press("Tab")
     raise AssertionError(f"{TABS} presses of Tab did not reach {target}")
+
+
+def answers_a_key(card: Card) -> bool:
+    """Move the first control of an explorer from the keyboard; say whether anything changed."""
+    card.root.scroll_into_view_if_needed()
+    control = card.root.locator(
+        "input:not([disabled]), [role=application], td[tabindex='0'], button"
+    ).first
+    before = (card.settled().readout.inner_text(), card.figure.inner_html())
+    control.focus()
+    for key in ("ArrowRight", "ArrowLeft", "ArrowDown", "Enter"):
+        card.page.keyboard.press(key)
+        card.page.wait_for_timeout(60)
+        if (card.settled().readout.inner_text(), card.figure.inner_html()) != before:
+            return True
+    return False

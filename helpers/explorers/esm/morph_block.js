@@ -260,7 +260,7 @@ function render({ model, el }) {
 
     const [total, macs] = [sum(costs[at].parameters), sum(costs[at].macs)];
     const forward = costs[at].parameters[0];
-    const has = (part) => step.parts.includes(part);
+    const projections = [["V", "value"], ["O", "output"]].filter(([, part]) => step.parts.includes(part)).map(([letter]) => letter);
     const mixing = (n) => whole(costs[n].parameters[2] + costs[n].parameters[3]);
     const end = at === last ? "." : `, at the end ${mixing(last)}.`;
     const same = COINCIDENCE.includes(at)
@@ -273,7 +273,7 @@ function render({ model, el }) {
       : `Step ${at} of ${last}, ${step.name}: ${whole(total)} parameters and ${millions(macs)} million multiply-adds. `;
     say(
       `${first}The feed-forward holds ${whole(forward)} of the parameters (${((100 * forward) / total).toFixed(1)}\u00a0%), ` +
-        `as many as at every step. The mixing of tokens${has("output") ? ", V and O included," : ""} holds ${mixing(at)}${end}${same}`,
+        `as many as at every step. The mixing of tokens${projections.length ? `, ${projections.join(" and ")} included,` : ""} holds ${mixing(at)}${end}${same}`,
     );
   };
   const valueChanged = () => {

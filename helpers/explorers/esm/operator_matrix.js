@@ -335,7 +335,7 @@ function render({ model, el }) {
     grid.mark([{ row, column }]);
 
     const { out_channel: o, out_pixel: i, in_channel: c, in_pixel: j } = at;
-    const text = (value) => obText(value, 2);
+    const text = (value) => obText(value, 3);
     const place = (n, width) => `pixel ${n} (row ${Math.floor(n / width)}, column ${n % width})`;
     const where = `Row ${row}: output channel ${o} at ${place(i, out)}. Column ${column}: input channel ${c} at ${place(j, side)}. `;
     const number = result.matrix[row][column];
@@ -365,7 +365,7 @@ function render({ model, el }) {
       const edge = (5 - k) / 2;
       const own = model.get("depthwise")[c][edge + Math.floor(n / k)][edge + (n % k)];
       name = `depthwise.weight[${c}, 0, ${offset()}] * pointwise.weight[${o}, ${c}, 0, 0]`;
-      what = `Here stands ${text(own)} \u00b7 ${obBracket(model.get("pointwise")[o][c])} = ${text(number)}: depthwise weight[${c}, 0, ${offset()}], in ${plural(count.spatial, "cell")} (blue and black), times 1 \u00d7 1 weight[${o}, ${c}], in ${thousands(count.channel)} (orange and black); both in ${thousands(count.same)} (black). `;
+      what = `Here stands ${text(own)} \u00b7 ${obBracket(model.get("pointwise")[o][c], 3)} = ${text(number)}: depthwise weight[${c}, 0, ${offset()}], in ${plural(count.spatial, "cell")} (blue and black), times 1 \u00d7 1 weight[${o}, ${c}], in ${thousands(count.channel)} (orange and black); both in ${thousands(count.same)} (black). `;
     } else {
       const h = Math.floor((o * heads) / channels);
       name = `A[${h}, ${i}, ${j}]`;
