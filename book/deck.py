@@ -130,7 +130,8 @@ def with_notes_on_every_slide(notebook: NotebookNode) -> NotebookNode:
 
 
 def _copy_of(note: NotebookNode) -> NotebookNode:
-    return new_markdown_cell(note.source, metadata=note.metadata)
+    # nbconvert marks where slides end in the metadata, so no two cells may share it.
+    return new_markdown_cell(note.source, metadata=copy.deepcopy(note.metadata))
 
 
 def _slide_type(cell: NotebookNode) -> str:

@@ -116,7 +116,7 @@ def runs_beside(
     """
     if not runs:
         raise ValueError("there are no runs to draw.")
-    height = 0.85 + 0.36 * len(runs)
+    height = 0.85 + 0.31 * len(runs)
     fig = theme.figure(width, height)
     with theme.style():
         ax = fig.add_axes((0.30, 0.62 / height, 0.66, 1 - 0.8 / height))
