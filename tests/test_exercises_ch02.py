@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -126,31 +124,24 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("id", "answer", "message"),
-    [(id, answer, message) for id, pairs in WRONG.items() for answer, message in pairs],
-)
-def test_a_wrong_answer_is_told_what_is_wrong(id: str, answer: Any, message: str) -> None:
-    feedback = check(id, answer)
-    assert feedback.status is Status.WRONG, feedback
-    assert re.search(message, feedback.message), feedback
+def _diagonals(kernel: Tensor, length: int) -> Tensor:
+    found = torch.zeros(length, length, dtype=kernel.dtype)
+    for at, weight in enumerate(kernel):
+        offset = at - len(kernel) // 2
+        if abs(offset) < length:
+            found += weight * torch.ones(length - abs(offset), dtype=kernel.dtype).diag(offset)
+    return found
 
 
-def test_other_right_answers_pass() -> None:
-    def diagonals(kernel: Tensor, length: int) -> Tensor:
-        found = torch.zeros(length, length, dtype=kernel.dtype)
-        for at, weight in enumerate(kernel):
-            offset = at - len(kernel) // 2
-            if abs(offset) < length:
-                found += weight * torch.ones(length - abs(offset), dtype=kernel.dtype).diag(offset)
-        return found
+RIGHT = {
+    "02.2": [_diagonals, lambda kernel, length: _diagonals(kernel.float(), length)],
+    "02.4": ["acd"],
+    "02.5": [
+        lambda u, v: _correlated(v, u.flip(0, 1)),
+        lambda u, v: F.conv_transpose2d(u[None, None], v[None, None])[0, 0].float(),
+    ],
+}
 
-    assert check("02.2", diagonals).status is Status.RIGHT
-    in_float32 = lambda kernel, length: diagonals(kernel.float(), length)  # noqa: E731
-    assert check("02.2", in_float32).status is Status.RIGHT
-    flipped_first = lambda u, v: _correlated(v, u.flip(0, 1))  # noqa: E731
-    assert check("02.5", flipped_first).status is Status.RIGHT
-    full = lambda u, v: F.conv_transpose2d(u[None, None], v[None, None])[0, 0].float()  # noqa: E731
-    assert check("02.5", full).status is Status.RIGHT
-    assert check("02.4", "acd").status is Status.RIGHT
+
+def test_nothing_named_is_not_attempted() -> None:
     assert check("02.4", set()).status is Status.NOT_ATTEMPTED

@@ -145,7 +145,6 @@ def letters_in(
 
 def false_statements(
     answer: Any,
-    *,
     false: Collection[str],
     true: Mapping[str, str],
     more: str,
@@ -173,8 +172,8 @@ def false_statements(
 
     Examples
     --------
-    >>> false_statements("b", false="b", true={"a": "Statement a is true."}, more="More.")
-    >>> false_statements("ab", false="b", true={"a": "Statement a is true."}, more="More.")
+    >>> false_statements("b", "b", {"a": "Statement a is true."}, "There is more.")
+    >>> false_statements("ab", "b", {"a": "Statement a is true."}, "There is more.")
     Traceback (most recent call last):
     helpers.exercises.core.Wrong: Statement a is true.
     """

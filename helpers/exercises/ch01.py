@@ -183,15 +183,11 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    false_statements(
-        false_ones,
-        false=FALSE_STATEMENTS,
-        true=TRUE_STATEMENTS,
-        more=(
-            "What you named is false, but there is more. Test each statement in a cell: count "
-            "parameters, or change one token and see what moves."
-        ),
+    more = (
+        "What you named is false, but there is more. Test each statement in a cell: count "
+        "parameters, or change one token and see what moves."
     )
+    false_statements(false_ones, FALSE_STATEMENTS, TRUE_STATEMENTS, more)
     return "b and d. One Linear serves every token: it neither grows with them nor mixes them."
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,31 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from helpers.equivalence import normwise_difference
-from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
-
-#: Rounding stays far below this; a mistake stays far above.
-CLOSE = 1e-9
-#: The same for an answer that is held in float32, PyTorch's default, though it was given float64.
-CLOSE_IN_FLOAT32 = 1e-5
-
-
-def _noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def _require_tensor(value: Any, shape: tuple[int, ...], what: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise Wrong(f"{what} should be a tensor; yours is a {type(value).__name__}.")
-    if tuple(value.shape) != shape:
-        raise Wrong(f"{what} should have shape {shape}; yours has {tuple(value.shape)}.")
-    return value
-
-
-def _same(left: Tensor, right: Tensor) -> bool:
-    close = CLOSE if left.dtype == torch.float64 else CLOSE_IN_FLOAT32
-    return normwise_difference(left.detach().to(right), right.detach()) < close
-
+from helpers.exercises.answers import false_statements, noise, require_tensor, same
+from helpers.exercises.core import Exercise, Wrong, call, register
 
 Slips = list[tuple[str, Callable[[], Tensor]]]
 
@@ -43,7 +19,7 @@ Slips = list[tuple[str, Callable[[], Tensor]]]
 def _named(result: Tensor, slips: Slips, otherwise: str) -> str:
     """Name the slip that gives what the reader got."""
     for sentence, slip in slips:
-        if _same(result, slip()):
+        if same(result, slip()):
             return sentence
     return otherwise
 
@@ -68,8 +44,8 @@ class _Watch(TorchFunctionMode):
 def _check_conv_by_linear(conv_by_linear: Any) -> str:
     for batch, c_in, c_out, k, height, width in ((2, 3, 5, 3, 4, 6), (1, 2, 3, 5, 6, 5),
                                                  (2, 2, 4, 1, 3, 4)):  # fmt: skip
-        image, weight = _noise(batch, c_in, height, width), _noise(c_out, c_in, k, k, seed=1)
-        bias = _noise(c_out, seed=2)
+        image, weight = noise(batch, c_in, height, width), noise(c_out, c_in, k, k, seed=1)
+        bias = noise(c_out, seed=2)
         with _Watch() as watch:
             result = call(conv_by_linear, image.clone(), weight.clone(), bias.clone())
         if watch.convolutions:
@@ -80,8 +56,8 @@ def _check_conv_by_linear(conv_by_linear: Any) -> str:
             raise Wrong("These are tokens (B, H*W, C_out): lay them back into an image.")
         if isinstance(result, Tensor) and result.shape == (*expected.shape[:2], height * width):
             raise Wrong("Nearly: the last axis still counts pixels, H*W. Make height and width.")
-        _require_tensor(result, tuple(expected.shape), what)
-        if not _same(result, expected):
+        require_tensor(result, tuple(expected.shape), what)
+        if not same(result, expected):
             raise Wrong(_why_the_conv_is_wrong(result, image, weight, bias))
     return "unfold, one Linear, and back: a convolution in which nothing slides."
 
@@ -150,12 +126,12 @@ register(
 
 def _check_toeplitz(toeplitz: Any) -> str:
     for size, length in ((3, 5), (5, 7), (1, 4), (5, 2)):
-        kernel = _noise(size, seed=size)
+        kernel = noise(size, seed=size)
         result = call(toeplitz, kernel.clone(), length)
         what = f"toeplitz(kernel of {size}, {length})"
-        _require_tensor(result, (length, length), what)
+        require_tensor(result, (length, length), what)
         expected = _toeplitz(kernel, length)
-        if not _same(result, expected):
+        if not same(result, expected):
             raise Wrong(_why_the_matrix_is_wrong(result, kernel, length))
     return "Row i holds the kernel around column i, and what hangs over the ends is cut off."
 
@@ -308,23 +284,11 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    if not isinstance(false_ones, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"b", "e"}.')
-    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
-    letters = set(said) if re.fullmatch("[a-e]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set("abcde")
-    if unknown:
-        raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to e.")
-    if not letters:
-        raise NotAttempted
-    accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
-    if accused:
-        raise Wrong(" ".join(accused))
-    if set(FALSE_STATEMENTS) - letters:
-        raise Wrong(
-            "What you named is false, but there is more: three are. Each can be settled by a cell "
-            "of this page."
-        )
+    more = (
+        "What you named is false, but there is more: three are. Each can be settled by a cell "
+        "of this page."
+    )
+    false_statements(false_ones, FALSE_STATEMENTS, TRUE_STATEMENTS, more, example="be")
     return (
         "a, c and d. Toeplitz holds inside the blocks; conv2d correlates; a form is no structure."
     )
@@ -354,13 +318,13 @@ register(
 
 def _check_compose(compose: Any) -> str:
     for one, other in ((3, 3), (3, 5), (5, 1), (2, 3)):
-        first, second = _noise(one, one, seed=one), _noise(other, other, seed=10 + other)
+        first, second = noise(one, one, seed=one), noise(other, other, seed=10 + other)
         result = call(compose, first.clone(), second.clone())
         size = one + other - 1
         what = f"The kernel made of {one} x {one} and {other} x {other}"
-        _require_tensor(result, (size, size), what)
+        require_tensor(result, (size, size), what)
         expected = F.conv2d(first[None, None], second.flip(0, 1)[None, None], padding=other - 1)
-        if not _same(result, expected[0, 0]):
+        if not same(result, expected[0, 0]):
             raise Wrong(_why_the_kernel_is_wrong(result, first, second))
     return "Two correlations are one, and its kernel is the convolution of the two: one flip."
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,35 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from helpers.equivalence import normwise_difference
+from helpers.exercises.answers import false_statements, noise, require_tensor, same
 from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
-
-#: Rounding stays far below this; a mistake stays far above.
-CLOSE = 1e-9
-#: The same for an answer that is held in float32, PyTorch's default, though it was given float64.
-CLOSE_IN_FLOAT32 = 1e-5
-
-
-def _noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def _require_tensor(value: Any, shape: tuple[int, ...], what: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise Wrong(f"{what} should be a tensor; yours is a {type(value).__name__}.")
-    if tuple(value.shape) != shape:
-        raise Wrong(f"{what} should have shape {shape}; yours has {tuple(value.shape)}.")
-    return value
-
-
-def _same(left: Tensor, right: Tensor) -> bool:
-    close = CLOSE if left.dtype == torch.float64 else CLOSE_IN_FLOAT32
-    return left.shape == right.shape and normwise_difference(left.detach(), right) < close
 
 
 def _named_slip(output: Tensor, slips: list[tuple[str, Tensor]], otherwise: str) -> str:
     """Name the usual slip that gives what the reader got."""
-    return next((says for says, slip in slips if _same(output, slip)), otherwise)
+    return next((says for says, slip in slips if same(output, slip)), otherwise)
 
 
 class _Watch(TorchFunctionMode):
@@ -66,8 +43,8 @@ class _Watch(TorchFunctionMode):
 
 def _check_grouped_conv(grouped_conv: Any) -> str:
     for c_in, c_out, groups in ((6, 4, 2), (4, 8, 4), (3, 5, 1), (6, 6, 6)):
-        image = _noise(2, c_in, 6, 7, seed=1)
-        weight = _noise(c_out, c_in // groups, 3, 3, seed=2)
+        image = noise(2, c_in, 6, 7, seed=1)
+        weight = noise(c_out, c_in // groups, 3, 3, seed=2)
         expected = F.conv2d(image, weight, groups=groups)
         with _Watch() as watch:
             output = call(grouped_conv, image.clone(), weight.clone(), groups)
@@ -80,8 +57,8 @@ def _check_grouped_conv(grouped_conv: Any) -> str:
                 f"Your output has {c_out // groups} channels, those of one group. The groups' "
                 "outputs are not added: they stand one after the other, torch.cat(..., dim=1)."
             )
-        _require_tensor(output, tuple(expected.shape), f"The output for groups={groups}")
-        if not _same(output, expected):
+        require_tensor(output, tuple(expected.shape), f"The output for groups={groups}")
+        if not same(output, expected):
             raise Wrong(_why_the_groups_are_wrong(output, image, weight, groups))
     return "A grouped convolution is separate convolutions, side by side: split, then project."
 
@@ -148,8 +125,8 @@ register(
 def _check_multi_head(multi_head: Any) -> str:
     for channels, heads in ((12, 3), (8, 1), (6, 6)):
         layer = nn.MultiheadAttention(channels, heads, bias=False, batch_first=True).double()
-        x = _noise(2, 5, channels, seed=3)
-        weights = [_noise(channels, channels, seed=seed) for seed in (4, 5, 6, 7)]
+        x = noise(2, 5, channels, seed=3)
+        weights = [noise(channels, channels, seed=seed) for seed in (4, 5, 6, 7)]
         with torch.no_grad():
             layer.in_proj_weight.copy_(torch.cat(weights[:3]))
             layer.out_proj.weight.copy_(weights[3])
@@ -158,8 +135,8 @@ def _check_multi_head(multi_head: Any) -> str:
                 output = call(multi_head, x.clone(), *(w.clone() for w in weights), heads)
         if watch.whole_attention:
             raise Wrong("PyTorch's whole layer runs in it: write out project, split and softmax.")
-        _require_tensor(output, tuple(x.shape), f"The output for heads={heads}")
-        if not _same(output, expected):
+        require_tensor(output, tuple(x.shape), f"The output for heads={heads}")
+        if not same(output, expected):
             raise Wrong(_why_the_heads_are_wrong(output, x, weights, heads))
     return "Project, then split: the values of each head are made of all channels."
 
@@ -344,25 +321,12 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    if not isinstance(false_ones, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"b", "d"}.')
-    said = " ".join(map(str, [false_ones] if isinstance(false_ones, str) else false_ones)).lower()
-    # "ace" and "a, c, e" and {"(a)", "c."} all mean letters; "and" is none.
-    letters = set(said) if re.fullmatch("[a-e]+", said) else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set("abcde")
-    if unknown:
-        raise Wrong(f"There is no statement {', '.join(sorted(unknown))}; they are a to e.")
-    if not letters:
-        raise NotAttempted
-    accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
-    if accused:
-        raise Wrong(" ".join(accused))
-    if set(FALSE_STATEMENTS) - letters:
-        raise Wrong(
-            "What you named is false, but there is more. Test each statement: print a weight's "
-            "shape, take an example with other numbers of channels, ask what a row of positive "
-            "numbers with sum 1 can do."
-        )
+    more = (
+        "What you named is false, but there is more. Test each statement: print a weight's "
+        "shape, take an example with other numbers of channels, ask what a row of positive "
+        "numbers with sum 1 can do."
+    )
+    false_statements(false_ones, FALSE_STATEMENTS, TRUE_STATEMENTS, more, example="bd")
     return (
         "a, c and e. Each output channel has its own filters; depthwise means groups = "
         "in_channels; and one head averages over positions, it detects nothing by itself."
@@ -399,7 +363,7 @@ def _low_rank(channels: int, ranks: list[int]) -> nn.Conv2d:
     conv = _conv(channels, channels, 1)
     with torch.no_grad():
         for n, rank in enumerate(ranks):
-            product = _noise(channels, rank, seed=n) @ _noise(rank, channels, seed=20 + n)
+            product = noise(channels, rank, seed=n) @ noise(rank, channels, seed=20 + n)
             conv.weight[:, :, n // 3, n % 3] = product
     return conv
 
@@ -407,7 +371,7 @@ def _low_rank(channels: int, ranks: list[int]) -> nn.Conv2d:
 def _conv(c_in: int, c_out: int, groups: int) -> nn.Conv2d:
     conv = nn.Conv2d(c_in, c_out, 3, padding=1, groups=groups, bias=False, dtype=torch.float64)
     with torch.no_grad():
-        conv.weight.copy_(_noise(*conv.weight.shape, seed=9))
+        conv.weight.copy_(noise(*conv.weight.shape, seed=9))
     return conv
 
 

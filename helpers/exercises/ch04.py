@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from helpers.equivalence import normwise_difference
-from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
+from helpers.exercises.answers import letters_in, noise, require_tensor, same
+from helpers.exercises.core import Exercise, Wrong, call, register
 from helpers.kernels import apply_kernels, kernels_to_token
 from helpers.mixers import DepthwiseConv, MultiHeadAttention, SlidingAttention
-
-#: Rounding stays far below this; a mistake stays far above.
-CLOSE = 1e-9
-#: The same for an answer that is held in float32, PyTorch's default, though it was given float64.
-CLOSE_IN_FLOAT32 = 1e-5
-
-
-def _noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def _redrawn(layer: nn.Module, seed: int, scale: float = 1.0) -> nn.Module:
     """Redraw every parameter in float64, so that no initialisation hides a mistake."""
     with torch.no_grad():
         for number, parameter in enumerate(layer.double().parameters()):
-            parameter.copy_(scale * _noise(*parameter.shape, seed=100 * seed + number))
+            parameter.copy_(scale * noise(*parameter.shape, seed=100 * seed + number))
     return layer
-
-
-def _require_tensor(value: Any, shape: tuple[int, ...], what: str, axes: str) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise Wrong(f"{what} should be a tensor; yours is a {type(value).__name__}.")
-    if tuple(value.shape) != shape:
-        raise Wrong(f"{what} should have shape {shape}, {axes}; yours has {tuple(value.shape)}.")
-    return value.detach()
-
-
-def _same(left: Tensor, right: Tensor) -> bool:
-    close = CLOSE if left.dtype == torch.float64 else CLOSE_IN_FLOAT32
-    return normwise_difference(left, right) <= close
 
 
 # 04.1: A of a depthwise convolution.
@@ -52,19 +29,19 @@ def _check_read_off(read_off: Any) -> str:
     for channels, kernel_size, height, width in ((3, 3, 4, 5), (2, 5, 5, 3), (1, 1, 2, 3)):
         conv = _redrawn(DepthwiseConv(channels, kernel_size, bias=False), kernel_size)
         count = height * width
-        answer = _require_tensor(
+        answer = require_tensor(
             call(read_off, conv, height, width),
             (channels, count, count),
             f"read_off(conv, {height}, {width})",
             "(C, N, N)",
         )
         kernels = conv.weight.detach()[:, 0]
-        if not _same(answer, _token(kernels, height, width)):
+        if not same(answer, _token(kernels, height, width)):
             raise Wrong(_why_a_is_wrong(answer, kernels, height, width))
-        image = _noise(2, channels, height, width, seed=9)
+        image = noise(2, channels, height, width, seed=9)
         right = _token(kernels, height, width)
         mixed = (right @ image.flatten(2)[..., None])[..., 0].view_as(image)
-        assert _same(mixed, conv(image).detach())
+        assert same(mixed, conv(image).detach())
     return "A applied to each channel is the convolution: the filter is a row of A."
 
 
@@ -75,16 +52,16 @@ def _token(kernels: Tensor, height: int, width: int) -> Tensor:
 def _why_a_is_wrong(answer: Tensor, kernels: Tensor, height: int, width: int) -> str:
     """Try the usual slips, and name the one that gives what the reader got."""
     right = _token(kernels, height, width)
-    if _same(answer, right.mT):
+    if same(answer, right.mT):
         return (
             "Your A is transposed, or the filter flipped: row n says what pixel n *reads*. "
             "PyTorch's convolution does not flip its kernel."
         )
-    if _same(answer, _token(kernels.mT, height, width)):
+    if same(answer, _token(kernels.mT, height, width)):
         return "Rows and columns of the filter have changed places: weight[c, 0, row, column]."
-    if _same(answer, _token(kernels[:1].expand_as(kernels), height, width)):
+    if same(answer, _token(kernels[:1].expand_as(kernels), height, width)):
         return "All channels have the filter of channel 0. Each channel has its own."
-    if _same(answer * (right != 0), right):
+    if same(answer * (right != 0), right):
         return (
             "The right numbers stand in the right places, and others beside them. Where the "
             "filter hangs over the border there are zeros: nothing comes in from the other side."
@@ -133,15 +110,15 @@ def _check_apply_filters(apply_filters: Any) -> str:
     if apply_filters is apply_kernels:
         raise Wrong("That is the book's own helper. Write it yourself: F.unfold does most of it.")
     for batch, heads, width_of_head, k, height, width in ((2, 2, 3, 3, 4, 5), (1, 3, 1, 5, 3, 6)):
-        image = _noise(batch, heads * width_of_head, height, width, seed=k)
-        filters = _noise(batch, heads, k, k, height, width, seed=k + 1)
-        answer = _require_tensor(
+        image = noise(batch, heads * width_of_head, height, width, seed=k)
+        filters = noise(batch, heads, k, k, height, width, seed=k + 1)
+        answer = require_tensor(
             call(apply_filters, image.clone(), filters.clone()),
             tuple(image.shape),
             "apply_filters(image, filters)",
             "(B, C, H, W)",
         )
-        if not _same(answer, apply_kernels(image, filters)):
+        if not same(answer, apply_kernels(image, filters)):
             raise Wrong(_why_the_mix_is_wrong(answer, image, filters))
     return "A dynamic depthwise convolution: with softmax(q k) as its filters it is attention."
 
@@ -190,7 +167,7 @@ def _why_the_mix_is_wrong(answer: Tensor, image: Tensor, filters: Tensor) -> str
         ),
     )
     for sentence, slip in slips:
-        if _same(answer, slip):
+        if same(answer, slip):
             return sentence
     return (
         "The shape is right, the numbers are not. Try filters that are 1 in the middle and 0 "
@@ -226,7 +203,7 @@ register(
 
 
 def _check_is_additive(is_additive: Any) -> str:
-    x, y = _noise(1, 4, 5, 6), _noise(1, 4, 5, 6, seed=1)
+    x, y = noise(1, 4, 5, 6), noise(1, 4, 5, 6, seed=1)
     conv = _redrawn(DepthwiseConv(4, 3, bias=False), 1)
     cases: tuple[tuple[str, Callable[[Tensor], Tensor], bool], ...] = (
         ("a depthwise convolution without bias", conv, True),
@@ -313,26 +290,8 @@ TRUE_STATEMENTS = {
 }
 
 
-def _letters(answer: Any, known: str) -> set[str]:
-    """Read letters from a set, a list or a string: "bd", "b, d" and {"(b)", "d."} mean the same."""
-    if not isinstance(answer, set | frozenset | list | tuple | str):
-        raise Wrong('Give the letters as a set, for example {"a", "d"}.')
-    said = " ".join(map(str, [answer] if isinstance(answer, str) else answer)).lower()
-    only = re.fullmatch(f"[{known}]+", said)
-    letters = set(said) if only else set(re.findall(r"\b[a-z]\b", said))
-    unknown = letters - set(known)
-    if unknown:
-        raise Wrong(
-            f"There is no statement {', '.join(sorted(unknown))}; they are {known[0]} to "
-            f"{known[-1]}."
-        )
-    if not letters:
-        raise NotAttempted
-    return letters
-
-
 def _check_find_the_errors(false_ones: Any) -> str:
-    letters = _letters(false_ones, "abcde")
+    letters = letters_in(false_ones, "abcde", example="ad")
     accused = [TRUE_STATEMENTS[letter] for letter in sorted(letters & set(TRUE_STATEMENTS))]
     if accused:
         raise Wrong(" ".join(accused))
@@ -391,7 +350,7 @@ def _mystery(name: str, seed: int) -> Callable[[Tensor], Tensor]:
 def _check_name_the_layer(name_the_layer: Any) -> str:
     confused: list[tuple[str, str]] = []
     for seed in range(4):
-        image = _noise(2, 6, 6, 7, seed=50 + seed)
+        image = noise(2, 6, 6, 7, seed=50 + seed)
         for name in NAMES:
             said = call(name_the_layer, _mystery(name, seed), image.clone())
             if said not in NAMES:

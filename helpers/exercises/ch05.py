@@ -490,15 +490,11 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    false_statements(
-        false_ones,
-        false=FALSE_STATEMENTS,
-        true=TRUE_STATEMENTS,
-        more=(
-            "What you named is false, but there is more. Test each statement in a cell, as the "
-            "page did."
-        ),
+    more = (
+        "What you named is false, but there is more. Test each statement in a cell, as the "
+        "page did."
     )
+    false_statements(false_ones, FALSE_STATEMENTS, TRUE_STATEMENTS, more)
     return "b and d. The norms correspond, but not that one; the inner skip folds, the outer not."
 
 

@@ -288,12 +288,8 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    false_statements(
-        false_ones,
-        false=FALSE_STATEMENTS,
-        true=TRUE_STATEMENTS,
-        more="What you named is false, but there is more. Test each in a cell.",
-    )
+    more = "What you named is false, but there is more. Test each in a cell."
+    false_statements(false_ones, FALSE_STATEMENTS, TRUE_STATEMENTS, more)
     return "b and d. The scores are not normalised, and the skip is what delays the collapse most."
 
 

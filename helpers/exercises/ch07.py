@@ -242,16 +242,11 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    false_statements(
-        false_ones,
-        false=FALSE_STATEMENTS,
-        true=TRUE_STATEMENTS,
-        more=(
-            "What you named is false, but there is more. Count parameters in a cell, read once "
-            "more what the paper says, and ask what a second is made of."
-        ),
-        example="ab",
+    more = (
+        "What you named is false, but there is more. Count parameters in a cell, read once "
+        "more what the paper says, and ask what a second is made of."
     )
+    false_statements(false_ones, FALSE_STATEMENTS, TRUE_STATEMENTS, more, example="ab")
     return (
         "a, c and d: heads share C, the sum is not the paper's reason, multiply-adds are no time."
     )

@@ -156,12 +156,8 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    false_statements(
-        false_ones,
-        false=FALSE_STATEMENTS,
-        true=TRUE_STATEMENTS,
-        more="What you named is false, but there is more. Print the counts, and a map.",
-    )
+    more = "What you named is false, but there is more. Print the counts, and a map."
+    false_statements(false_ones, FALSE_STATEMENTS, TRUE_STATEMENTS, more)
     return "b and d. The saving is of the convolution, not of the block; reach is not effect."
 
 

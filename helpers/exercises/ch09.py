@@ -324,16 +324,11 @@ TRUE_STATEMENTS = {
 
 
 def _check_find_the_errors(false_ones: Any) -> str:
-    false_statements(
-        false_ones,
-        false=FALSE_STATEMENTS,
-        true=TRUE_STATEMENTS,
-        more=(
-            "What you named is false, but there is more. Hold each statement against a cell of "
-            "this page or a card of the ledger."
-        ),
-        example="bd",
+    more = (
+        "What you named is false, but there is more. Hold each statement against a cell of "
+        "this page or a card of the ledger."
     )
+    false_statements(false_ones, FALSE_STATEMENTS, TRUE_STATEMENTS, more, example="bd")
     return "a, c and e. " + " ".join(
         one.partition(": ")[2][:1].upper() + one.partition(": ")[2][1:]
         for one in FALSE_STATEMENTS.values()
