@@ -38,7 +38,7 @@ def test_the_first_notebook_in_jupyterlab(reader: Server, visit: Open) -> None:
     cell = lab.show_cell("doctor.examine()")
     expect(cell.locator(".jp-OutputArea")).to_contain_text("This machine is ready")
     # JupyterLab's keys stay with it; the figure has its own.
-    lab.show_cell("TwoBlocks()")
+    lab.show_cell('TwoBlocks(part="widen")')
     card = Card(lab.page, "two_blocks").settled()
     card.root.scroll_into_view_if_needed()
     card.root.get_by_role("button", name="A: Q, K, Transformer block", exact=True).focus()

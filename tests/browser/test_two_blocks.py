@@ -33,7 +33,14 @@ def lit(card: Card) -> list[str]:
     )
 
 
-def test_untouched_it_makes_its_point(card: Card) -> None:
+def test_untouched_it_shows_the_part_that_all_agree_on(card: Card) -> None:
+    assert len(lit(card)) == 2
+    expect(card.readout).to_contain_text("Widen: exact")
+
+
+def test_who_mixes_tokens_differs(card: Card) -> None:
+    box(card, "A: Q, K, Transformer block").click()
+    card.page.mouse.move(0, 0)
     assert lit(card) == ["A: Q, K, Transformer block", "A: filter, ConvNeXt block"]
     expect(card.readout).to_contain_text("18,624 in the Transformer block, 4,800 in ConvNeXt's")
 
@@ -71,6 +78,10 @@ def test_the_slider_steps_and_reset_goes_back(card: Card) -> None:
     before = card.readout.inner_text()
     card.control("part").focus()
     card.press("ArrowRight")
+    expect(card.readout).to_contain_text("Bend: exact")
+    card.press("Home")
+    for _ in range(2):
+        card.press("ArrowRight")
     expect(card.readout).to_contain_text("Who mixes channels on the way")
     card.control("channels").focus()
     card.press("End")
@@ -85,7 +96,7 @@ def test_the_slider_steps_and_reset_goes_back(card: Card) -> None:
     ("hash", "says"),
     [
         ("#part=scale&channels=192", "192 in ConvNeXt's"),
-        ("#part=head&channels=7", "Who mixes tokens"),
+        ("#part=head&channels=7", "Widen: exact"),
     ],
 )
 def test_the_address_holds_a_state(visit: Open, hash: str, says: str) -> None:
