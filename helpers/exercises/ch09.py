@@ -123,7 +123,10 @@ def _check_controls(controls: Any) -> str:
     wrong = [_WHY_NOT[key] for key, control in CONTROLS.items() if said[key] != control]
     if wrong:
         raise Wrong(wrong[0])
-    return "Each control takes one thing away and leaves the others. That is what makes it one."
+    return (
+        "Three of these controls take one thing away and leave the others. Shuffling pixels takes "
+        "two: the neighbours, and the pieces of strokes."
+    )
 
 
 register(
