@@ -107,7 +107,7 @@ class BlockDesign:
     Examples
     --------
     >>> BlockDesign("depthwise", kernel_size=7, channels=96).budget(tokens=56 * 56).parameters
-    79296
+    79392
     >>> BlockDesign("pooling").build()(torch.randn(2, 32, 7, 7)).shape
     torch.Size([2, 32, 7, 7])
 
