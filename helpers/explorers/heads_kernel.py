@@ -247,7 +247,7 @@ class HeadsAsKernel(LinkedFigure):
         return (
             f"{k * k} heads, sharpness {value['sharpness']}, border {value['border']}. From pixel "
             f"row {line}, column {column}, head {value['head']} looks {_offset(down, right)} and "
-            f"puts at most {_weight(max(most))} of its weight on one pixel{leaves}. The sum "
+            f"puts {_weight(max(most))} of its weight on one pixel{leaves}. The sum "
             f"of all misses the {k} × {k} convolution by {_percent(shown['inside'])} away from "
             f"the border, by {_percent(shown['whole'])} on the whole image."
         )
@@ -306,8 +306,10 @@ def _weight(part: float) -> str:
     """Write a weight of a softmax in percent: never 100, because it never is."""
     percent = 100 * part
     if percent > 99.9:
-        return "little less than 100 %"
-    return f"{percent:.1f} %" if percent > 99 else _percent(part)
+        return "a little less than 100 %"
+    if percent < 0.1:
+        return _percent(part)
+    return "at most " + (f"{percent:.1f} %" if percent > 99 else _percent(part))
 
 
 def _offset(down: int, right: int) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser import decks
 from tests.browser.chromium import Open
 from tests.browser.conftest import built
 from tests.browser.explorer import Card
 from tests.browser.pages import ready, unfold
+from tests.browser.test_slides import turn_to
 
 pytestmark = pytest.mark.browser
 
@@ -70,7 +72,7 @@ def test_the_first_state_is_at_the_border_and_shows_what_padding_does(
     card.root.get_by_label("The heads.").focus()
     card.press("ArrowLeft")
     card.press("ArrowLeft")
-    expect(card.readout).to_contain_text("head 3 looks 1 left and puts at most 8 %")
+    expect(card.readout).to_contain_text("head 3 looks 1 left and puts at most 9 %")
     expect(card.readout).to_contain_text("it aims at a zero outside the image")
     before = card.seen().figure
     card.root.get_by_role("radio", name="unpadded").check()
@@ -98,3 +100,25 @@ def test_an_address_with_impossible_numbers_gives_the_nearest_state(
     expect(card.readout).to_contain_text("From pixel row 13, column 13, head 0")
     assert card.value("sharpness").inner_text() in ("4", "6")
     expect(card.value("size")).to_have_text("3")
+
+
+def test_on_a_slide_49_heads_need_no_scrolling(visit: Open) -> None:
+    page = decks.ready(visit(built("slides", "03_groups_and_heads.html"), **decks.SIZE))
+    card = turn_to(page, "heads_kernel")
+    card.root.get_by_role("radio", name="unpadded").check()
+    for size in ("3", "5", "7"):
+        expect(card.value("size")).to_have_text(size)
+        # The longest sentence: a head that looks out of the image.
+        card.root.get_by_label("The heads.").focus()
+        for _ in range(7):
+            page.keyboard.press("ArrowUp")
+            page.keyboard.press("ArrowLeft")
+        expect(card.readout).to_contain_text("where no token is")
+        high = page.evaluate(
+            "() => { const s = Reveal.getCurrentSlide(); return s.scrollHeight - s.clientHeight }"
+        )
+        assert high <= 0, f"{high} pixels below the slide at kernel size {size}"
+        card.control("size").focus()
+        page.keyboard.press("ArrowRight")
+    expect(card.root.locator(".ob-how")).to_be_visible()
+    expect(card.root.locator(".hk-decades")).to_be_visible()

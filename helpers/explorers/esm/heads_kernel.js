@@ -151,8 +151,9 @@ function percent(part) {
 
 /** A weight of a softmax: never 100 %, because it never is. */
 function weightWords(part) {
-  if (part > 0.999) return "little less than 100 %";
-  return part > 0.99 ? `${(100 * part).toFixed(1)} %` : percent(part);
+  if (part > 0.999) return "a little less than 100 %";
+  if (part < 0.001) return percent(part);
+  return `at most ${part > 0.99 ? `${(100 * part).toFixed(1)} %` : percent(part)}`;
 }
 
 function offsetWords(down, right) {
@@ -223,20 +224,23 @@ function render({ model, el }) {
   missed.setCaption(obMake("b", { textContent: "Difference" }), " on the image");
   const bar = obMake("i");
   bar.style.background = `linear-gradient(to right, ${obStops("signed").join(", ")})`;
-  const below = obMake("span", { textContent: "of the largest output, on a log scale: white is under 0.1 %" });
-  missed.element.append(obMake("div", { className: "ob-scale hk-decades" }, "\u2212100 %", bar, "100 %", below));
+  const [low, high] = ["Difference: \u2212100 %", "100 % of the largest output, on a log scale: white is under 0.1 %"];
+  const decadesScale = obMake("p", { className: "hk-decades" }, `${low} `, bar, ` ${high}`);
   const curve = obSvg('<svg class="hk-curve" viewBox="0 0 300 204" role="img"></svg>');
   const plot = obMake("figure", { className: "ob-matrix hk-plot" }, obMake("figcaption", {}, obMake("b", { textContent: "Error" }), " over sharpness"), curve);
   const words = obMake("div", { className: "hk-words" }, readout, listing.element);
   const views = obMake("div", { className: "hk-views" },
     heads.element,
-    obMake("div", { className: "hk-pair" }, sum.element, row.element, missed.element, plot),
+    obMake("div", { className: "hk-pair" }, sum.element, row.element, missed.element, plot, decadesScale),
   );
   const how = obMake("p", {
     className: "ob-how",
-    textContent: "Move the sharpness, then switch the border. Click or tap a head, or a pixel of the other pictures; or use the arrow keys.",
+    textContent: "Move the sharpness, then switch the border. Click or tap a head, or a pixel of the other pictures, or use the arrow keys.",
   });
-  body.append(how, views, words);
+  // On a slide what to do stands beside the pictures, as what is said does.
+  if (obSlide()) words.prepend(how);
+  else body.append(how);
+  body.append(views, words);
 
   // ---- What is shown --------------------------------------------------------------------------
   const weightOf = (size) => {
@@ -337,7 +341,7 @@ function render({ model, el }) {
     const leaves = !out ? "" : border === "padded" ? ": it aims at a zero outside the image" : ": it aims outside the image, where no token is";
     say(
       `${size * size} heads, sharpness ${sharpness}, border ${border}. From pixel row ${line}, column ${column}, ` +
-        `head ${head} looks ${offsetWords(down, right)} and puts at most ${weightWords(peak)} of its weight on one pixel${leaves}. ` +
+        `head ${head} looks ${offsetWords(down, right)} and puts ${weightWords(peak)} of its weight on one pixel${leaves}. ` +
         `The sum of all misses the ${size} \u00d7 ${size} convolution by ${percent(solved.inside)} away from the border, ` +
         `by ${percent(solved.whole)} on the whole image.`,
     );
