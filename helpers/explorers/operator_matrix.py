@@ -70,7 +70,7 @@ def _picture(seed: int) -> list[Any]:
     middle = (np.abs(rows - 1.5) < 1) & (np.abs(columns - 1.5) < 1)
     parts = [columns < 2, rows < 2, (rows == columns) | (rows + columns == _SIDE - 1), middle]
     noise = np.random.default_rng(seed).uniform(-0.6, 0.6, (_CHANNELS, _SIDE, _SIDE))
-    return np.round(np.where(parts, 1.3, -1.3) + noise, 3).tolist()
+    return np.round(np.where(parts, 1.0, -1.0) + noise, 3).tolist()
 
 
 class OperatorMatrix(LinkedFigure):
@@ -336,7 +336,8 @@ class OperatorMatrix(LinkedFigure):
         name = _LAYERS[value["layer"]].replace("depthwise", f"depthwise {size}")
         name = name.replace("dense conv", f"dense {size} conv")
         stands = (
-            f"The number at row {row}, column {column} stands in {same.sum()} cells."
+            f"The number at row {row}, column {column} stands in {same.sum()} "
+            f"cell{'s' * (same.sum() > 1)}."
             if inside
             else f"The cell at row {row}, column {column} is 0."
         )
@@ -354,7 +355,7 @@ class OperatorMatrix(LinkedFigure):
 def _weights() -> dict[str, list[Any]]:
     """Give the figure's image and weights, the same every time."""
     return {
-        "image": _picture(0),
+        "image": _picture(5),
         "dense": _numbers(1, _CHANNELS, _CHANNELS, _LARGEST, _LARGEST),
         "depthwise": _numbers(2, _CHANNELS, _LARGEST, _LARGEST),
         "pointwise": _numbers(3, _CHANNELS, _CHANNELS),
@@ -417,7 +418,7 @@ def _painted(
     """Colour each cell by the number that stands there, as the front end does."""
     a, w = spatial.astype(int), channel.astype(int)
     if layer == "attention":
-        hue, mix = (a - 1) % _SIDE**2, 0.15 + 0.65 * matrix / matrix.max()
+        hue, mix = (a - 1) % _SIDE**2, 0.12 + 0.76 * matrix / matrix.max()
     else:
         place, start = np.where(a > 0, (a - 1) % k**2, 0), (_LARGEST - k) // 2
         hue = (start + place // k) * _LARGEST + start + place % k

@@ -228,7 +228,7 @@ function render({ model, el }) {
    */
   const shade = (layer, a, w, k, weight) => {
     let [hue, mix] = [12, 0];
-    if (layer === "attention") [hue, mix] = [(a - 1) % nIn, 0.15 + 0.65 * weight];
+    if (layer === "attention") [hue, mix] = [(a - 1) % nIn, 0.12 + 0.76 * weight];
     else {
       const place = a > 0 ? (a - 1) % (k * k) : 0;
       const start = (5 - k) / 2;
