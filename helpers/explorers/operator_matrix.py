@@ -337,7 +337,7 @@ class OperatorMatrix(LinkedFigure):
         name = name.replace("dense conv", f"dense {size} conv")
         stands = (
             f"The number at row {row}, column {column} stands in {same.sum()} "
-            f"cell{'s' * (same.sum() > 1)}."
+            f"cell{'s' if same.sum() > 1 else ''}."
             if inside
             else f"The cell at row {row}, column {column} is 0."
         )
