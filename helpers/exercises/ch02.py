@@ -364,8 +364,8 @@ def _why_the_kernel_is_wrong(result: Tensor, first: Tensor, second: Tensor) -> s
             lambda: _composed(first, second),
         ),
         (
-            "The result is turned by half a turn. Flip one kernel, in both directions, and not "
-            "both and not the result.",
+            "The result is turned by half a turn. Flip the second kernel, which slides, in both "
+            "directions; not the first, and not the result.",
             lambda: right.flip(2, 3),
         ),
         (
