@@ -30,6 +30,8 @@ _PLACES = ("left", "centre", "right")
 _SCORES = tuple(f"{place}_{head}" for head in (1, 2) for place in _PLACES)
 _MOST, _STEP = 6.0, 0.25
 _ROUNDING = 1e-9
+# So near to the most that can be, the reader has found it, and is told.
+_NEAR = 0.005
 
 
 def one_head_limit(kernel: ArrayLike, skip: bool = False) -> float:
@@ -260,7 +262,7 @@ class EdgeHead(LinkedFigure):
         ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0))
 
     def _sentence(self, shown: Mapping[str, Any]) -> str:
-        """Say what is reached, and what could be at most."""
+        """Say what is reached, and what could be at most if that is it."""
         target = self.targets[self.value["kernel"]]
         heads = len(shown["weights"])
         parts = [
@@ -276,12 +278,14 @@ class EdgeHead(LinkedFigure):
             f"Target [{', '.join(map(_text, target))}]. {' '.join(parts)} Together they are "
             f"[{', '.join(map(_text, shown['kernel']))}], {worse}"
             f"{_percent(shown['captured'])} of the "
-            f"target's energy. {self._most(shown['limit'])}"
+            f"target's energy. {self._most(shown)}"
         )
 
-    def _most(self, limit: float) -> str:
-        """Say what so many heads can be at best."""
-        skip = self.value["skip"]
+    def _most(self, shown: Mapping[str, Any]) -> str:
+        """Say what so many heads can be at best, once that is found; ask for it until then."""
+        skip, limit = self.value["skip"], shown["limit"]
+        if limit - shown["captured"] >= _NEAR:
+            return "Can other scores come nearer? Move them."
         if self.value["two_heads"]:
             return "Two heads of opposite sign can be any kernel exactly."
         if limit < 1 - _ROUNDING:

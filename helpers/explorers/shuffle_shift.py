@@ -88,7 +88,7 @@ class ShuffleShift(LinkedFigure):
             description="Does a layer notice where the pixels stand? Move them before it, and "
             "after it.",
             value={
-                "move": "shuffle",
+                "move": "shift",
                 "times": 1,
                 "positions": False,
                 "filter_size": 3,
