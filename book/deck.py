@@ -24,8 +24,8 @@ _FOLD = r"<details>\s*<summary>\s*(?:{})\s*</summary>((?:(?!<details).)*?)</deta
 _ANSWER = re.compile(
     _FOLD.format("Show the answer|For the teacher"), flags=re.DOTALL | re.IGNORECASE
 )
-# What settles a vote is the solution of an exercise. One that is a slide of its own, behind the vote,
-# is opened: on the page it stays folded below the reader's own answer.
+# What settles a vote is the solution of an exercise. One that is a slide of its own, behind the
+# vote, is opened: on the page it stays folded below the reader's own answer.
 _SOLUTION = re.compile(_FOLD.format(r"Solution[ \d.]*"), flags=re.DOTALL)
 
 

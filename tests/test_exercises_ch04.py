@@ -27,7 +27,7 @@ def _read(conv: Any, height: int, width: int) -> torch.Tensor:
 
 
 def _unfolded(image: Any, filters: Any) -> torch.Tensor:
-    batch, channels, height, width = image.shape
+    batch, channels = image.shape[:2]
     heads, k = filters.shape[1], filters.shape[2]
     seen = F.unfold(image, k, padding=k // 2).view(batch, heads, channels // heads, k * k, -1)
     return (seen * filters.reshape(batch, heads, 1, k * k, -1)).sum(3).reshape(image.shape)

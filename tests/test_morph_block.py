@@ -119,7 +119,7 @@ def test_only_heads_that_divide_are_on_offer() -> None:
     assert MorphBlock(channels=8).value["heads"] == 1
 
 
-def test_both_languages_cut_the_same_column(run: Run) -> None:  # noqa: F811
+def test_both_languages_cut_the_same_column(run: Run) -> None:
     charts = [[2235, 376, 376, 246], [400, 376], [5, 5], [1, 9], [7], [3, 8, 3]]
     found = run("morph_block", "data.map(m.scaleTop)", charts)
     assert [scale_top(chart) for chart in charts] == [(one["top"], one["cut"]) for one in found]

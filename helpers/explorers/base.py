@@ -22,6 +22,9 @@ from helpers.stored import WIDGET_VIEW, strip_widget_views
 
 __all__ = ["WIDGET_VIEW", "ExplorerWidget", "strip_widget_views"]
 
+_STORED_SCALE = 1.5
+"""Of the still that a notebook stores: it stands there only until the cell is run."""
+
 MimeBundle = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -88,11 +91,11 @@ class ExplorerWidget(anywidget.AnyWidget):
     def _live_bundle(self) -> MimeBundle:
         """Give the widget view, and what stays without it: a still and a sentence."""
         fig, sentence = self.still()
-        picture = encode(fig, small=True)
+        picture = encode(fig, scale=_STORED_SCALE, small=True)
         data, metadata = super()._repr_mimebundle_()
         data["text/plain"] = sentence
         data["image/png"] = base64.b64encode(picture.data).decode()
-        # The picture has two pixels for each of the page: this keeps its text at its size.
+        # The picture has more pixels than the page shows: this keeps its text at its size.
         size = {"width": picture.width_css, "height": picture.height_css}
         return data, {**metadata, "image/png": size}
 

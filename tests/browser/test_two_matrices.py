@@ -76,7 +76,7 @@ def test_hovering_shows_and_leaving_returns(visit: Open, tmp_path: Path) -> None
 def test_painting_moves_the_right_hand_matrix_alone(visit: Open, tmp_path: Path) -> None:
     page, card = opened(visit, tmp_path)
     left, right, said = picture(card, "left"), picture(card, "right"), card.readout.inner_text()
-    # Which of the two moves is the prediction's question: said at the matrices, once there is paint.
+    # Which of the two moves is the prediction's question: said at the matrices, after painting.
     moved = card.root.locator(".tm-moved")
     expect(moved).to_have_text(["Not painted yet"] * 2)
     assert "right-hand" not in said
@@ -94,7 +94,8 @@ def test_painting_moves_the_right_hand_matrix_alone(visit: Open, tmp_path: Path)
     expect(moved).to_have_text(["Moved: 0 of 196 rows", "Moved: 196 of 196 rows"])
     for text, place in zip(moved.all(), ("left", "right"), strict=True):
         words, matrix = text.bounding_box(), cells(card, place).bounding_box()
-        assert words and matrix
+        assert words
+        assert matrix
         assert 0 < words["y"] - (matrix["y"] + matrix["height"]) < 60
     choose(card, "support", "7 × 7 windows")
     expect(card.readout).to_contain_text("moved 49 of")
