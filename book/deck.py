@@ -20,7 +20,7 @@ _HIGHLIGHTING = "a11y-high-contrast-light"
 # On a page an answer is folded; on a slide it is a fragment, and the next step shows it. What is
 # for the teacher is folded in the notebook, and stands open in the speaker's window. A block with
 # another fold inside it is left as it is.
-_FOLD = r"<details>\s*<summary>\s*(?:{})\s*</summary>((?:(?!<details).)*?)</details>"
+_FOLD = r"<details>\s*<summary>\s*({})\s*</summary>((?:(?!<details).)*?)</details>"
 _ANSWER = re.compile(
     _FOLD.format("Show the answer|For the teacher"), flags=re.DOTALL | re.IGNORECASE
 )
@@ -95,7 +95,8 @@ def with_open_answers(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "markdown":
             cell.source = open_answers(cell.source)
             if "solution" in cell.metadata.get("tags", []):
-                cell.source = _SOLUTION.sub(lambda match: match[1].strip(), cell.source)
+                settled = r"### \1\n\n\2"
+                cell.source = _SOLUTION.sub(settled, cell.source)
     return notebook
 
 
@@ -178,7 +179,7 @@ def open_answers(markdown: str) -> str:
     >>> open_answers("<details><summary>Solution 01.1</summary>")
     '<details><summary>Solution 01.1</summary>'
     """
-    return _ANSWER.sub(lambda match: match[1].strip(), markdown)
+    return _ANSWER.sub(lambda match: match[2].strip(), markdown)
 
 
 def title_of(notebook: NotebookNode) -> str:
