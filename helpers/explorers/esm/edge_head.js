@@ -103,10 +103,7 @@ function render({ model, el }) {
   const targets = model.get("targets");
   const signals = model.get("signals");
   const names = Object.keys(targets);
-  const set = (entries) => {
-    model.set("value", { ...model.get("value"), ...entries });
-    model.save_changes();
-  };
+  const set = (entries) => obChange(model, entries);
 
   // ---- The kernels: a row each, with what it sums to ------------------------------------------------
   const rows = ["target", "head 1", "times its scale", "head 2", "times its scale", "skip", "together", "missing"];
@@ -197,8 +194,7 @@ function render({ model, el }) {
   const reset = obButton("Reset", "", () => {
     asked = false;
     show();
-    model.set("value", { ...model.get("start") });
-    model.save_changes();
+    set(model.get("start"));
   }, "ob-button ob-reset");
   controls.append(kernel.element, heads.element, skip.element, signalChoice.element, best, reset);
 
@@ -267,26 +263,18 @@ function render({ model, el }) {
   };
 
   // ---- What the model says -----------------------------------------------------------------------------------
-  const valueChanged = () => {
-    const value = model.get("value");
+  const valid = (value) => {
     const score = (given) => (Number.isFinite(given) ? Math.max(-EH_MOST, Math.min(EH_MOST, Math.round(given / EH_STEP) * EH_STEP)) + 0 : 0);
-    const valid = {
-      kernel: names.includes(value.kernel) ? value.kernel : names[0],
+    return {
+      kernel: obAmong(names, value.kernel),
       ...Object.fromEntries([1, 2].flatMap((head) => EH_PLACES.map((place) => [`${place}_${head}`, score(value[`${place}_${head}`])]))),
       two_heads: value.two_heads === true, skip: value.skip === true,
-      signal: value.signal in signals ? value.signal : Object.keys(signals)[0],
+      signal: obAmong(Object.keys(signals), value.signal),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (Object.keys(valid).some((key) => valid[key] !== value[key])) {
-      model.set("value", valid);
-      model.save_changes();
-    }
-    show();
   };
-  model.on("change:value", valueChanged);
-  valueChanged();
+  const stop = obState(model, valid, show);
   el.replaceChildren(card);
-  return () => model.off("change:value", valueChanged);
+  return stop;
 }
 
 export default { render };
