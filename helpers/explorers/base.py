@@ -22,9 +22,6 @@ from helpers.stored import WIDGET_VIEW, strip_widget_views
 
 __all__ = ["WIDGET_VIEW", "ExplorerWidget", "strip_widget_views"]
 
-_STORED_SCALE = 1.5
-"""Of the still that a notebook stores: it stands there only until the cell is run."""
-
 MimeBundle = tuple[dict[str, Any], dict[str, Any]]
 
 
@@ -47,6 +44,9 @@ class ExplorerWidget(anywidget.AnyWidget):
     """
 
     module: ClassVar[str]
+    #: Pixels of the stored still for one of the page. It stands in a notebook only until its cell is
+    #: run: where a page stores several large ones, fewer do.
+    stored_scale: ClassVar[float] = 2.0
     _css = page_style()
 
     name = traitlets.Unicode().tag(sync=True)
@@ -91,7 +91,7 @@ class ExplorerWidget(anywidget.AnyWidget):
     def _live_bundle(self) -> MimeBundle:
         """Give the widget view, and what stays without it: a still and a sentence."""
         fig, sentence = self.still()
-        picture = encode(fig, scale=_STORED_SCALE, small=True)
+        picture = encode(fig, scale=self.stored_scale, small=True)
         data, metadata = super()._repr_mimebundle_()
         data["text/plain"] = sentence
         data["image/png"] = base64.b64encode(picture.data).decode()

@@ -102,6 +102,7 @@ class EdgeHead(LinkedFigure):
     """
 
     module = "edge_head"
+    stored_scale = 1.5
     data = ("targets", "signals", "credit")
 
     targets = traitlets.Dict().tag(sync=True)

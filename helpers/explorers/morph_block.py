@@ -77,6 +77,7 @@ class MorphBlock(LinkedFigure):
     """
 
     module = "morph_block"
+    stored_scale = 1.5
     data = ("steps", "places", "drawing", "groups", "kernels", "heads_on_offer", "channels", "size")
 
     steps = traitlets.List().tag(sync=True)

@@ -72,6 +72,7 @@ class ShuffleShift(LinkedFigure):
     """
 
     module = "shuffle_shift"
+    stored_scale = 1.5
     data = ("x", "kernels", "query", "key", "values", "position")
 
     x = traitlets.List().tag(sync=True)

@@ -194,6 +194,7 @@ class TwoMatrices(LinkedFigure):
     """
 
     module = "two_matrices"
+    stored_scale = 1.5
     data = ("picture", "tokens", "brushes", "filters", "projection", "reads", "credit", "painted")
 
     picture = traitlets.Unicode().tag(sync=True)
