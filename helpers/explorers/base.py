@@ -44,8 +44,8 @@ class ExplorerWidget(anywidget.AnyWidget):
     """
 
     module: ClassVar[str]
-    #: Pixels of the stored still for one of the page. It stands in a notebook only until its cell is
-    #: run: where a page stores several large ones, fewer do.
+    #: Pixels of the stored still for one of the page. It stands in a notebook only until its cell
+    #: is run: where a page stores several large ones, fewer do.
     stored_scale: ClassVar[float] = 2.0
     _css = page_style()
 
