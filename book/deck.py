@@ -20,11 +20,13 @@ _HIGHLIGHTING = "a11y-high-contrast-light"
 # On a page an answer is folded; on a slide it is a fragment, and the next step shows it. What is
 # for the teacher is folded in the notebook, and stands open in the speaker's window. A block with
 # another fold inside it is left as it is.
+_FOLD = r"<details>\s*<summary>\s*({})\s*</summary>((?:(?!<details).)*?)</details>"
 _ANSWER = re.compile(
-    r"<details>\s*<summary>\s*(?:Show the answer|For the teacher)\s*</summary>"
-    r"((?:(?!<details).)*?)</details>",
-    re.DOTALL | re.IGNORECASE,
+    _FOLD.format("Show the answer|For the teacher"), flags=re.DOTALL | re.IGNORECASE
 )
+# What settles a vote is the solution of an exercise. One that is a slide of its own, behind the
+# vote, is opened: on the page it stays folded below the reader's own answer.
+_SOLUTION = re.compile(_FOLD.format(r"Solution[ \d.]*"), flags=re.DOTALL)
 
 
 def build_slides() -> None:
@@ -85,12 +87,16 @@ def with_open_answers(notebook: NotebookNode) -> NotebookNode:
     Returns
     -------
     NotebookNode
-        A copy in which the Markdown cells hold the answers without their fold.
+        A copy in which the Markdown cells hold the answers without their fold, and slides that
+        are the solution of an exercise hold it without its own.
     """
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = open_answers(cell.source)
+            if "solution" in cell.metadata.get("tags", []):
+                settled = r"### \1\n\n\2"
+                cell.source = _SOLUTION.sub(settled, cell.source)
     return notebook
 
 
@@ -173,7 +179,7 @@ def open_answers(markdown: str) -> str:
     >>> open_answers("<details><summary>Solution 01.1</summary>")
     '<details><summary>Solution 01.1</summary>'
     """
-    return _ANSWER.sub(lambda match: match[1].strip(), markdown)
+    return _ANSWER.sub(lambda match: match[2].strip(), markdown)
 
 
 def title_of(notebook: NotebookNode) -> str:

@@ -440,7 +440,7 @@ MORPH: tuple[Step, ...] = (
     Step(
         "A window",
         "A pixel attends to the k x k window that it falls into, and no longer to the whole image. "
-        "Where a window sticks out of the image it finds zeros.",
+        "Where a window sticks out of the image it finds zeros for keys and values.",
         ("norm1", *_SCORES, "value", "output", *_FEED_FORWARD),
         _window,
     ),
@@ -450,7 +450,7 @@ MORPH: tuple[Step, ...] = (
         ("norm1", *_SCORES, "value", "output", "table", *_FEED_FORWARD),
         _position,
         into=_zero("table"),
-        known="Swin's block, without its shift.",
+        known="Swin's block, without its shift, where windows fit.",
     ),
     Step(
         "Scores from position alone",

@@ -14,9 +14,23 @@ from helpers.kernels import apply_kernels, kernels_to_token
 from helpers.mixing import as_mixing
 
 
-def _read(conv: Any, height: int, width: int) -> torch.Tensor:
+def _lifted(conv: Any, height: int, width: int) -> torch.Tensor:
     image = torch.zeros(1, conv.in_channels, height, width, dtype=conv.weight.dtype)
     return as_mixing(conv, image).token[0]
+
+
+def _read(conv: Any, height: int, width: int) -> torch.Tensor:
+    """Read A off by running the layer on the identity."""
+    unit = torch.eye(height * width, dtype=conv.weight.dtype).view(-1, 1, height, width)
+    out = conv(unit.expand(-1, conv.in_channels, -1, -1))
+    return out.flatten(2).permute(1, 2, 0)
+
+
+def _unfolded(image: Any, filters: Any) -> torch.Tensor:
+    batch, channels = image.shape[:2]
+    heads, k = filters.shape[1], filters.shape[2]
+    seen = F.unfold(image, k, padding=k // 2).view(batch, heads, channels // heads, k * k, -1)
+    return (seen * filters.reshape(batch, heads, 1, k * k, -1)).sum(3).reshape(image.shape)
 
 
 def _of(kernels: Any, height: int, width: int) -> torch.Tensor:
@@ -34,12 +48,6 @@ def _wrapped(conv: Any, height: int, width: int) -> torch.Tensor:
                     a[:, i, j, row, column] += conv.weight.detach()[:, 0, r, s]
     right = _read(conv, height, width).view_as(a)
     return torch.where(right != 0, right, a).flatten(3).flatten(1, 2)
-
-
-def _on_the_identity(conv: Any, height: int, width: int) -> torch.Tensor:
-    unit = torch.eye(height * width, dtype=conv.weight.dtype).view(-1, 1, height, width)
-    out = conv(unit.expand(-1, conv.in_channels, -1, -1))
-    return out.flatten(2).permute(1, 2, 0)
 
 
 def _interleaved(image: Any, filters: Any) -> torch.Tensor:
@@ -111,9 +119,12 @@ WRONG = {
         (lambda c, h, w: _read(c, h, w)[0], r"should have shape \(3, 20, 20\), \(C, N, N\)"),
         (lambda c, h, w: _read(c, h, w).tolist(), "yours is a list"),
         (lambda c, h, w: None, "returned None"),
+        (_lifted, "the book's own as_mixing"),
+        (lambda c, h, w: _of(c.weight.detach()[:, 0], h, w), "the book's own kernels_to_token"),
     ],
     "04.2": [
-        (apply_kernels, "the book's own helper"),
+        (apply_kernels, "the book's own apply_kernels"),
+        (lambda i, f: apply_kernels(i, f), "the book's own apply_kernels"),
         (_interleaved, "dealt in turn"),
         (lambda i, f: apply_kernels(i, f[..., :1, :1].expand_as(f)), "the filter of pixel 0"),
         (lambda i, f: apply_kernels(i, f.flip(2, 3)), "flipped"),
@@ -132,6 +143,11 @@ WRONG = {
         (lambda f, x, y: bool(_gap(f, x, y) < 1e-9), "a fixed number"),
         (lambda f, x, y: bool(_gap(f, x, y) < 1e-4), "whatever it does"),
         (lambda f, x, y: torch.allclose(f(x + y), f(x) + f(y)), "allclose has an atol"),
+        (lambda f, x, y: bool(_gap(f, x, y) <= 1e-3 * f(x + y).norm()), "ask for a billionth"),
+        (
+            lambda f, x, y: torch.allclose(f(x + y), f(x) + f(y), rtol=1e-3, atol=1e-15),
+            "ask for a billionth",
+        ),
         (_linear_part, "holds it twice"),
         (lambda f, x, y: _gap(f, x, y).item(), "yours is a float"),
         (lambda f, x, y: True, "Not right for attention: True"),
@@ -155,11 +171,8 @@ WRONG = {
 }
 
 RIGHT = {
-    "04.1": [_on_the_identity, _read, lambda *given: _read(*given).float()],
-    "04.2": [
-        lambda image, filters: apply_kernels(image, filters),
-        lambda image, filters: apply_kernels(image, filters).float(),
-    ],
+    "04.1": [_read, lambda *given: _read(*given).float()],
+    "04.2": [_unfolded, lambda image, filters: _unfolded(image, filters).float()],
     "04.3": [
         lambda f, x, y: torch.allclose(f(x + y), f(x) + f(y), rtol=1e-9, atol=1e-15),
         lambda f, x, y: _gap(f, x, y) <= 1e-8 * f(x + y).norm(),

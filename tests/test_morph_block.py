@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from helpers.explorers import MorphBlock
-from helpers.explorers.morph_block import GROUPS
+from helpers.explorers.morph_block import GROUPS, scale_top
 from helpers.figures import diagram
 from helpers.morph import MORPH, Step
+from tests.test_esm import Run, run
+
+__all__ = ["run"]
 
 STEPS = pytest.mark.parametrize("step", MORPH, ids=lambda step: f"{step.number}-{step.name}")
 
@@ -114,3 +117,10 @@ def test_what_cannot_be_is_named(wrong: dict[str, Any], says: str) -> None:
 def test_only_heads_that_divide_are_on_offer() -> None:
     assert MorphBlock(channels=8).heads_on_offer == [1, 2]
     assert MorphBlock(channels=8).value["heads"] == 1
+
+
+def test_both_languages_cut_the_same_column(run: Run) -> None:
+    charts = [[2235, 376, 376, 246], [400, 376], [5, 5], [1, 9], [7], [3, 8, 3]]
+    found = run("morph_block", "data.map(m.scaleTop)", charts)
+    assert [scale_top(chart) for chart in charts] == [(one["top"], one["cut"]) for one in found]
+    assert [one["cut"] for one in found] == [0, -1, -1, 1, -1, 1]

@@ -87,6 +87,20 @@ def test_an_ordinary_output_comes_with_its_code():
     assert "printed by plain()" in found.select_one(".cell-output").text
 
 
+def test_a_solution_that_is_a_slide_settles_the_vote_before_it():
+    settled = FOLD.format("Solution 01.2")
+    for kind, shown in (("subslide", True), ("skip", False)):
+        cell = prose(settled, kind)
+        cell.metadata["tags"] = ["solution"]
+        found = page(prose("### Find the errors", "slide"), cell)
+        assert not found.select("details")
+        assert [h.text for h in found.select("h3")] == [
+            "Find the errors",
+            *["Solution 01.2"] * shown,
+        ]
+        assert (len(found.select("section section")) == 2) is shown
+
+
 def test_solutions_stay_folded_and_notes_are_notes():
     found = page(
         prose("# Title", "slide"),

@@ -152,3 +152,13 @@ def test_the_photograph_is_small_and_names_its_author() -> None:
     words = file.with_suffix(".txt").read_text(encoding="utf-8")
     for word in ("danielbuechele", "Creative Commons Attribution 2.0", "Changes"):
         assert word in words
+
+
+def test_what_moved_is_the_weight_that_went_elsewhere(run: Run) -> None:  # noqa: F811
+    generator = np.random.default_rng(5)
+    now, before = generator.dirichlet(np.ones(6), size=(2, 6))
+    now[2] = before[2]
+    data = [now.ravel().tolist(), before.ravel().tolist()]
+    moved = run("two_matrices", "Array.from(m.movedBy(...data))", data)
+    assert moved == pytest.approx(np.maximum(now - before, 0).sum(1), abs=1e-12)
+    assert moved[2] == 0

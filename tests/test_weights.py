@@ -67,7 +67,7 @@ def test_a_convolution_follows_any_shift_around_the_edge(times: int, size: int) 
 @few
 @given(st.integers(1, 99))
 def test_attention_without_positions_follows_any_shuffle(times: int) -> None:
-    shown = ShuffleShift(times=times).outputs()
+    shown = ShuffleShift(move="shuffle", times=times).outputs()
     assert shown["attention_error"] < 1e-12
     assert shown["depthwise_error"] > 0.5
     # A shuffle loses no pixel and invents none.

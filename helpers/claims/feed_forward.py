@@ -202,10 +202,12 @@ CLAIMS = (
                 about="Widening and narrowing",
             ),
             Part(
-                Verdict.IN_PART,
-                "Untrained attention alone makes all tokens equal within a few layers, and a "
-                "block without positions never tells equal tokens apart again. What delays this "
-                "is above all the skip. A feed-forward in its place does not. On top of the skip "
+                Verdict.RIGHT,
+                "Important for what it computes at each token, as the essay says. It is often "
+                "said to keep the tokens apart as well, which the essay does not say. Untrained "
+                "attention alone makes all tokens equal within a few layers, and a block without "
+                "positions never tells equal tokens apart again. What delays this is above all "
+                "the skip. A feed-forward in its place does not. On top of the skip "
                 "it brings the tokens a little closer at first; after 24 layers it depends on the "
                 "initialisation.",
                 prove_equal_tokens_stay_equal,
@@ -216,7 +218,7 @@ CLAIMS = (
                         0.3,
                     ),
                 ),
-                about="What keeps tokens apart",
+                about="Important for what",
             ),
         ),
     ),

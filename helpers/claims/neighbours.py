@@ -272,8 +272,9 @@ CLAIMS = (
                 about="Neighbours and all tokens",
             ),
             Part(
-                Verdict.IN_PART,
-                "Reach is not the deeper difference. A depthwise convolution's weights are fixed "
+                Verdict.RIGHT,
+                "Nothing in the contrast is false, and reach is not the deeper difference, which "
+                "the essay leaves out. A depthwise convolution's weights are fixed "
                 "after training, shared by all positions, and another set for each channel. "
                 "Attention's are computed from each input, another set for each position, and "
                 "shared by the channels of a head. So a convolution respects shifts, border "

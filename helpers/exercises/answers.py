@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import torch
@@ -95,6 +98,45 @@ def same_parameters(one: nn.Module, other: nn.Module) -> bool:
     """
     pairs = zip(one.parameters(), other.parameters(), strict=True)
     return all(torch.equal(left, right) for left, right in pairs)
+
+
+@contextmanager
+def helpers_called(*helpers: Callable[..., Any]) -> Iterator[set[str]]:
+    """Note which of the book's own functions an answer calls, however it wraps them.
+
+    For the exercises that ask to write such a function: the numbers of an answer that calls it are
+    right, and nothing was written.
+
+    Parameters
+    ----------
+    *helpers
+        Plain Python functions.
+
+    Yields
+    ------
+    set of str
+        The names of those that were called so far.
+
+    Examples
+    --------
+    >>> with helpers_called(noise) as called:
+    ...     _ = (lambda: noise(2))()
+    >>> called
+    {'noise'}
+    """
+    names = {helper.__code__: helper.__name__ for helper in helpers}
+    called: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code in names:
+            called.add(names[frame.f_code])
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield called
+    finally:
+        sys.setprofile(before)
 
 
 def letters_in(

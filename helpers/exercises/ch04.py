@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from helpers.exercises.answers import letters_in, noise, require_tensor, same
+from helpers.exercises.answers import helpers_called, letters_in, noise, require_tensor, same
 from helpers.exercises.core import Exercise, Wrong, call, register
 from helpers.kernels import apply_kernels, kernels_to_token
 from helpers.mixers import DepthwiseConv, MultiHeadAttention, SlidingAttention
+from helpers.mixing import as_mixing
 
 
 def _redrawn(layer: nn.Module, seed: int, scale: float = 1.0) -> nn.Module:
@@ -29,8 +30,10 @@ def _check_read_off(read_off: Any) -> str:
     for channels, kernel_size, height, width in ((3, 3, 4, 5), (2, 5, 5, 3), (1, 1, 2, 3)):
         conv = _redrawn(DepthwiseConv(channels, kernel_size, bias=False), kernel_size)
         count = height * width
+        with helpers_called(as_mixing, kernels_to_token) as called:
+            read = call(read_off, conv, height, width)
         answer = require_tensor(
-            call(read_off, conv, height, width),
+            read,
             (channels, count, count),
             f"read_off(conv, {height}, {width})",
             "(C, N, N)",
@@ -38,6 +41,12 @@ def _check_read_off(read_off: Any) -> str:
         kernels = conv.weight.detach()[:, 0]
         if not same(answer, _token(kernels, height, width)):
             raise Wrong(_why_a_is_wrong(answer, kernels, height, width))
+        if called:
+            raise Wrong(
+                f"The numbers are right, and the book's own {' and '.join(sorted(called))} made "
+                "them. The exercise asks where each number of the filter goes: fill A from "
+                "conv.weight, or run conv on images that are 1 at a single pixel."
+            )
         image = noise(2, channels, height, width, seed=9)
         right = _token(kernels, height, width)
         mixed = (right @ image.flatten(2)[..., None])[..., 0].view_as(image)
@@ -79,7 +88,7 @@ register(
         id="04.1",
         goal="Write read_off(conv, height, width): the matrices A, (C, N, N), of a depthwise "
         "nn.Conv2d with an odd kernel, stride 1, zero padding k // 2 and no bias, for an image of "
-        "that size. Without as_mixing.",
+        "that size. Without as_mixing: your own lines place the numbers.",
         difficulty=2,
         minutes=12,
         hints=(
@@ -107,19 +116,24 @@ register(
 
 
 def _check_apply_filters(apply_filters: Any) -> str:
-    if apply_filters is apply_kernels:
-        raise Wrong("That is the book's own helper. Write it yourself: F.unfold does most of it.")
     for batch, heads, width_of_head, k, height, width in ((2, 2, 3, 3, 4, 5), (1, 3, 1, 5, 3, 6)):
         image = noise(batch, heads * width_of_head, height, width, seed=k)
         filters = noise(batch, heads, k, k, height, width, seed=k + 1)
+        with helpers_called(apply_kernels) as called:
+            mixed = call(apply_filters, image.clone(), filters.clone())
         answer = require_tensor(
-            call(apply_filters, image.clone(), filters.clone()),
+            mixed,
             tuple(image.shape),
             "apply_filters(image, filters)",
             "(B, C, H, W)",
         )
         if not same(answer, apply_kernels(image, filters)):
             raise Wrong(_why_the_mix_is_wrong(answer, image, filters))
+        if called:
+            raise Wrong(
+                "The numbers are right, and the book's own apply_kernels made them. Gather the "
+                "neighbours and weigh them yourself: F.unfold does most of it."
+            )
     return "A dynamic depthwise convolution: with softmax(q k) as its filters it is attention."
 
 
@@ -212,6 +226,7 @@ def _check_is_additive(is_additive: Any) -> str:
         ("a ReLU", torch.relu, False),
         ("1e-12 times a convolution, plus a tiny bend", lambda t: 1e-12 * (conv(t) + t**3), False),
         ("1,000,000 times a convolution", lambda t: 1e6 * conv(t), True),
+        ("a convolution with a bend of a ten-millionth", lambda t: conv(t) + 1e-7 * t**3, False),
     )
     said = []
     for name, f, expected in cases:
@@ -232,17 +247,24 @@ def _check_is_additive(is_additive: Any) -> str:
 
 def _why_the_test_is_wrong(wrong: dict[str, bool]) -> str:
     small, large = "1e-12 times a convolution, plus a tiny bend", "1,000,000 times a convolution"
+    bent = "a convolution with a bend of a ten-millionth"
     if "a depthwise convolution without bias" in wrong:
         return (
             "A convolution without bias is additive, and your test says it is not. Is the test "
             "bit by bit? Rounding needs a tolerance, such as 1e-9 of the output's size."
         )
-    if large in wrong and set(wrong) <= {small, large}:
+    if set(wrong) == {bent}:
+        return (
+            "Your tolerance is a share of the output, as it should be, and too large: a bend of a "
+            "ten-millionth passes. Rounding in float64 stays below 1e-12; ask for a billionth, "
+            "1e-9."
+        )
+    if large in wrong and set(wrong) <= {small, large, bent}:
         return (
             "Your tolerance is a fixed number: for an output of a million, rounding is larger. "
             "Measure the gap against the size of f(x + y)."
         )
-    if set(wrong) == {small}:
+    if small in wrong and set(wrong) <= {small, bent}:
         return (
             "Your tolerance does not go with the output's size: an output of 1e-12 passes "
             "whatever it does. Measure the gap against the size of f(x + y) (torch.allclose has an "
@@ -260,8 +282,9 @@ def _why_the_test_is_wrong(wrong: dict[str, bool]) -> str:
 register(
     Exercise(
         id="04.3",
-        goal="Write is_additive(f, x, y): True if f(x + y) = f(x) + f(y) up to rounding, whatever "
-        "the size of the numbers, and False otherwise.",
+        goal="Write is_additive(f, x, y): True if f(x + y) = f(x) + f(y) up to rounding, that is "
+        "to a billionth (1e-9) of the output's size, however large or small that is, and False "
+        "otherwise. All is in float64.",
         difficulty=1,
         minutes=6,
         hints=(

@@ -44,6 +44,9 @@ class ExplorerWidget(anywidget.AnyWidget):
     """
 
     module: ClassVar[str]
+    #: Pixels of the stored still for one of the page. It stands in a notebook only until its cell
+    #: is run: where a page stores several large ones, fewer do.
+    stored_scale: ClassVar[float] = 2.0
     _css = page_style()
 
     name = traitlets.Unicode().tag(sync=True)
@@ -88,11 +91,11 @@ class ExplorerWidget(anywidget.AnyWidget):
     def _live_bundle(self) -> MimeBundle:
         """Give the widget view, and what stays without it: a still and a sentence."""
         fig, sentence = self.still()
-        picture = encode(fig, small=True)
+        picture = encode(fig, scale=self.stored_scale, small=True)
         data, metadata = super()._repr_mimebundle_()
         data["text/plain"] = sentence
         data["image/png"] = base64.b64encode(picture.data).decode()
-        # The picture has two pixels for each of the page: this keeps its text at its size.
+        # The picture has more pixels than the page shows: this keeps its text at its size.
         size = {"width": picture.width_css, "height": picture.height_css}
         return data, {**metadata, "image/png": size}
 

@@ -77,6 +77,7 @@ class ByHand(LinkedFigure):
     """
 
     module = "by_hand"
+    stored_scale = 1.5
     data = ("x", "filter", "weight", "start_x", "start_filter", "start_weight")
 
     x = traitlets.List().tag(sync=True)

@@ -31,6 +31,8 @@ _SCORES = tuple(f"{place}_{head}" for head in (1, 2) for place in _PLACES)
 _MOST, _STEP = 6.0, 0.25
 _STEPS = tuple(_STEP * n for n in range(-round(_MOST / _STEP), round(_MOST / _STEP) + 1))
 _ROUNDING = 1e-9
+# So near to the most that can be, the reader has found it, and is told.
+_NEAR = 0.005
 
 
 def one_head_limit(kernel: ArrayLike, skip: bool = False) -> float:
@@ -100,6 +102,7 @@ class EdgeHead(LinkedFigure):
     """
 
     module = "edge_head"
+    stored_scale = 1.5
     data = ("targets", "signals", "credit")
 
     targets = traitlets.Dict().tag(sync=True)
@@ -238,7 +241,7 @@ class EdgeHead(LinkedFigure):
         ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0))
 
     def _sentence(self, shown: Mapping[str, Any]) -> str:
-        """Say what is reached, and what could be at most."""
+        """Say what is reached, and what could be at most if that is it."""
         target = self.targets[self.value["kernel"]]
         heads = len(shown["weights"])
         parts = [
@@ -254,12 +257,14 @@ class EdgeHead(LinkedFigure):
             f"Target [{', '.join(map(_text, target))}]. {' '.join(parts)} Together they are "
             f"[{', '.join(map(_text, shown['kernel']))}], {worse}"
             f"{_percent(shown['captured'])} of the "
-            f"target's energy. {self._most(shown['limit'])}"
+            f"target's energy. {self._most(shown)}"
         )
 
-    def _most(self, limit: float) -> str:
-        """Say what so many heads can be at best."""
-        skip = self.value["skip"]
+    def _most(self, shown: Mapping[str, Any]) -> str:
+        """Say what so many heads can be at best, once that is found; ask for it until then."""
+        skip, limit = self.value["skip"], shown["limit"]
+        if limit - shown["captured"] >= _NEAR:
+            return "Can other scores come nearer? Move them."
         if self.value["two_heads"]:
             return "Two heads of opposite sign can be any kernel exactly."
         if limit < 1 - _ROUNDING:

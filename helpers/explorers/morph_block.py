@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +19,7 @@ from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures.morph import PLACES, SIZE, diagram, draw_step
 from helpers.morph import MORPH, Step
 
-__all__ = ["MorphBlock"]
+__all__ = ["MorphBlock", "scale_top"]
 
 KERNELS = (3, 5, 7)
 HEADS = (1, 2, 3, 6, 12)
@@ -77,6 +77,7 @@ class MorphBlock(LinkedFigure):
     """
 
     module = "morph_block"
+    stored_scale = 1.5
     data = ("steps", "places", "drawing", "groups", "kernels", "heads_on_offer", "channels", "size")
 
     steps = traitlets.List().tag(sync=True)
@@ -223,8 +224,17 @@ class MorphBlock(LinkedFigure):
     def _totals(self, ax: Axes, costs: list[dict[str, Any]]) -> None:
         at = self.value["step"]
         macs = [cost["total"]["macs"] / 1e6 for cost in costs]
-        ax.bar(range(len(costs)), macs, 0.8, color=theme.FIXED)
-        ax.bar([at], [macs[at]], 0.96, color="none", edgecolor=theme.INK, linewidth=2.4)
+        top, cut = scale_top(macs)
+        shown = [min(count, top) for count in macs]
+        ax.bar(range(len(costs)), shown, 0.8, color=theme.FIXED)
+        ax.bar([at], [shown[at]], 0.96, color="none", edgecolor=theme.INK, linewidth=2.4)
+        if cut >= 0:
+            tear = 0.8 * top
+            ends = ([cut - 0.5, cut + 0.5], [tear, 1.07 * tear])
+            ax.plot(*ends, color=theme.INK, lw=6, solid_capstyle="butt")
+            ax.plot(*ends, color=theme.CARD, lw=3.6, solid_capstyle="butt")
+            says = f"← cut off: {macs[cut]:,.1f}"
+            ax.text(cut + 0.6, 0.98 * top, says, size=theme.SMALL, va="top")
         ax.set_title(f"Multiply-adds: {macs[at]:,.1f} million")
         ax.set(ylabel="millions", xlabel="step", xticks=[0, 2, 4, 6, 8, 10, 13])
         ax.set_xlim(-0.7, len(costs) - 0.3)
@@ -249,6 +259,35 @@ class MorphBlock(LinkedFigure):
         )
         second += "." if step.number == last else f", at the end {at_end:,}."
         return first + second + (_coincidence(self.channels) * (step.number in _COINCIDENCE))
+
+
+def scale_top(totals: Sequence[float]) -> tuple[float, int]:
+    """Choose the top of a chart's scale, as the front end does, and say which column it cuts.
+
+    Where one column would make all others flat, the scale ends a little above those.
+
+    Parameters
+    ----------
+    totals : sequence of float
+        How high the columns are.
+
+    Returns
+    -------
+    top : float
+    cut : int
+        The column that is higher than the scale, or -1.
+
+    Examples
+    --------
+    >>> scale_top([2235.0, 400.0, 246.0])
+    (560.0, 0)
+    >>> scale_top([400.0, 376.0])
+    (400.0, -1)
+    """
+    most, *others = sorted(set(totals), reverse=True)
+    if others and most > 2 * others[0]:
+        return 1.4 * others[0], list(totals).index(most)
+    return most, -1
 
 
 def _coincidence(channels: int) -> str:

@@ -72,6 +72,7 @@ class ShuffleShift(LinkedFigure):
     """
 
     module = "shuffle_shift"
+    stored_scale = 1.5
     data = ("x", "kernels", "query", "key", "values", "position")
 
     x = traitlets.List().tag(sync=True)
@@ -88,7 +89,7 @@ class ShuffleShift(LinkedFigure):
             description="Does a layer notice where the pixels stand? Move them before it, and "
             "after it.",
             value={
-                "move": "shuffle",
+                "move": "shift",
                 "times": 1,
                 "positions": False,
                 "filter_size": 3,

@@ -194,6 +194,7 @@ class TwoMatrices(LinkedFigure):
     """
 
     module = "two_matrices"
+    stored_scale = 1.5
     data = ("picture", "tokens", "brushes", "filters", "projection", "reads", "credit", "painted")
 
     picture = traitlets.Unicode().tag(sync=True)
@@ -401,7 +402,7 @@ class TwoMatrices(LinkedFigure):
         limit, end = float(np.abs(kernel).max()), scale_end(shown["attention"])
         views.picture((0, 0), "Image: 14 × 14 tokens")
         views.matrix((0, 1), "Depthwise A", shown["depthwise"], limit, signed=True)
-        views.matrix((0, 2), "Attention A, from X", shown["attention"], end, signed=False)
+        views.matrix((0, 2), "Attention A", shown["attention"], end, signed=False)
         views.cells(
             (1, 0), f"The filter, {len(kernel)} × {len(kernel)}", kernel, limit, signed=True
         )
@@ -423,15 +424,14 @@ class TwoMatrices(LinkedFigure):
         row, column = divmod(value["query"], _SIDE)
         top = divmod(int(np.argmax(np.round(right, 9))), _SIDE)
         k, heads = value["kernel_size"], value["heads"]
-        still = " This head reads places alone: paint does not move it."
-        painted = still if self._reads_places() else ""
+        places = " This head reads places alone" if self._reads_places() else ""
         if value["image"] == "painted" and any(one >= 0 for one in self.painted):
             painted = (
                 f" Your paint moved {facts['attention']['moved']} of the head's 196 rows and none "
-                f"of the filter's.{painted}"
+                f"of the filter's.{places and places + ': paint does not move it.'}"
             )
-        elif not painted:
-            painted = " Paint on the image, and only the right-hand matrix moves."
+        else:
+            painted = f"{places and places + '.'} Paint on the image: which rows move?"
         distinct = facts["depthwise"]["distinct"]
         return (
             f"Row {value['query']} of both matrices, for the token at row {row}, column {column}. "

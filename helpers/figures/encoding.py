@@ -126,12 +126,25 @@ def _png(image: Image.Image, *, quick: bool) -> bytes:
 def _smallest(image: Image.Image, *, webp: bool) -> tuple[bytes, str]:
     """Give the smallest of PNG, palette PNG where nothing visible is lost, and lossless WebP."""
     found = [(_png(image, quick=False), "image/png")]
-    palette = image.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    shift = np.abs(np.asarray(palette.convert("RGB"), np.int16) - np.asarray(image, np.int16))
-    if shift.max() <= _PALETTE_TOLERANCE:
+    palette = _smallest_palette(image)
+    if palette is not None:
         found.append((_png(palette, quick=False), "image/png"))
     if webp:
         buffer = io.BytesIO()
         image.save(buffer, "WEBP", lossless=True, method=4)
         found.append((buffer.getvalue(), "image/webp"))
     return min(found, key=lambda pair: len(pair[0]))
+
+
+def _smallest_palette(image: Image.Image) -> Image.Image | None:
+    """Give the picture in as few colours as the eye does not miss, or None if 256 are too few."""
+    found, pixels = None, np.asarray(image, np.int16)
+    for colours in (256, 128, 64, 32):
+        palette = image.quantize(
+            colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
+        shift = np.abs(np.asarray(palette.convert("RGB"), np.int16) - pixels)
+        if shift.max() > _PALETTE_TOLERANCE:
+            break
+        found = palette
+    return found

@@ -36,6 +36,10 @@ def answer(card: Card, text: str) -> None:
 
 def test_a_worksheet_is_done_by_typing_and_by_being_shown(card: Card) -> None:
     feedback, question = card.root.locator(".bh-feedback"), card.root.locator(".bh-question")
+    # How much of the two is the same is the prediction's question: attention's rows are not named.
+    named = card.root.locator(".bh-attention tbody th:visible")
+    expect(named).to_have_text(["score"])
+    assert "the same" not in card.readout.inner_text()
     expect(question).to_contain_text(f"pixel 0, channel 0 = {MINUS}1 · 2 =")
     for wrong, says in (
         ("2", "the sign is not"),
@@ -60,12 +64,14 @@ def test_a_worksheet_is_done_by_typing_and_by_being_shown(card: Card) -> None:
     card.button("Next: attention").click()
     expect(card.root).to_have_attribute("data-sheet", "attention")
     expect(card.readout).to_contain_text("Line 1 of 16")
+    expect(named).to_have_count(1)
     answer(card, "2")
     expect(feedback).to_contain_text("Divide it by √2")
     answer(card, "1.41")
     expect(feedback).to_contain_text("Right")
     card.button("Show all").click()
     expect(card.readout).to_contain_text("0.62, 0.31, 0.07, for both channels")
+    expect(named).to_have_count(7)
     expect(card.root.locator(".bh-attention tbody tr:last-child td:last-child")).to_have_text(
         "1.89"
     )

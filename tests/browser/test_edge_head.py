@@ -17,13 +17,18 @@ def test_no_scores_of_one_head_pass_the_half(figure_alone: OpenCard) -> None:
     card = figure_alone(EdgeHead())
     start = card.seen()
     assert "32.4 % of the target" in start.readout
-    assert "At best one head reaches 50.0 %" in start.readout
+    # What one head can be at best is the prediction's question: not said before it is found.
+    assert "Can other scores come nearer?" in start.readout
+    assert "50" not in card.root.locator(".eh-meter").inner_text()
+    expect(card.root.locator(".eh-bound")).to_be_hidden()
     tab_to(card.control("centre_1"))
     assert card.press("Home").seen().figure != start.figure
     tab_to(card.control("left_1"))
     card.press("Home")
     tab_to(card.control("right_1"))
-    assert "50.0 % of the target" in card.press("End").seen().readout
+    found = card.press("End").seen().readout
+    assert "50.0 % of the target" in found
+    assert "At best one head reaches 50.0 %" in found
     tab_to(card.button("Reset"))
     assert card.press("Enter").seen().readout == start.readout
 
@@ -40,6 +45,10 @@ def test_two_heads_or_a_skip_do_it(figure_alone: OpenCard) -> None:
     card.choose("kernel", "Laplacian")
     card.button("Best scores").click()
     expect(card.readout).to_contain_text("83.3 % of the target")
+    expect(card.readout).to_contain_text("At best one head and the skip reach")
+    card.button("Reset").click()
+    expect(card.readout).to_contain_text("Can other scores come nearer?")
+    card.choose("kernel", "Laplacian")
     card.choose("signal", "a line of the photograph")
     expect(card.root.locator(".eh-credit")).to_be_visible()
 

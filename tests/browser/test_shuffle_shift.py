@@ -16,13 +16,16 @@ UNNOTICED = "{}: move then mix is mix then move, up to rounding."
 def test_each_layer_says_what_it_notices(figure_in_book: OpenCard) -> None:
     card = figure_in_book(*FIGURE)
     blind = UNNOTICED.format("Attention without positions")
+    # Untouched it shows a shift without positions, which neither prediction asks about.
+    expect(card.readout).to_contain_text("Shifted by 1 pixel to the right")
     expect(card.readout).to_contain_text(blind)
-    expect(card.readout).to_contain_text("off by 1.44 times the size of its output, in 64 of 64")
+    expect(card.readout).to_contain_text(UNNOTICED.format("Depthwise 3 × 3, circular padding"))
     before = card.seen()
     card.button("Shuffle pixels").focus()
     card.press("Enter")
     assert card.seen().figure != before.figure
     expect(card.readout).to_contain_text(blind)
+    expect(card.readout).to_contain_text("off by 1.44 times the size of its output, in 64 of 64")
     card.button("Shift one pixel").focus()
     card.press("Space")
     expect(card.readout).to_contain_text("Shifted by 1 pixel to the right")

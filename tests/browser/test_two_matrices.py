@@ -20,7 +20,7 @@ def cells(card: Card, name: str) -> Locator:
 
 
 def picture(card: Card, name: str) -> str:
-    canvas = cells(card, name).locator("canvas").last
+    canvas = cells(card, name).locator("canvas:not(.tm-paper, .tm-strip)")
     return canvas.evaluate("(canvas) => canvas.toDataURL()")
 
 
@@ -47,6 +47,15 @@ def test_hovering_shows_and_leaving_returns(figure_alone: OpenCard) -> None:
     expect(card.readout).to_contain_text("For the key at")
     card.page.mouse.move(1, 1)
     expect(card.readout).to_have_text(start)
+    # What is pointed at stays where it is, whatever the sentence above it says.
+    card.choose("head", "2: place")
+    card.button("Paint a spot").click()
+    there = cells(card, "filter").bounding_box()
+    cells(card, "filter").hover(position={"x": 20, "y": 20})
+    expect(card.readout).to_contain_text("For the key at")
+    assert cells(card, "filter").bounding_box() == there
+    card.button("Reset").click()
+    card.page.mouse.move(1, 1)
     cells(card, "filter").click(position={"x": 170, "y": 100})
     expect(card.readout).to_contain_text("For the key at row 7, column 7")
 
@@ -54,6 +63,11 @@ def test_hovering_shows_and_leaving_returns(figure_alone: OpenCard) -> None:
 def test_painting_moves_the_right_hand_matrix_alone(figure_alone: OpenCard) -> None:
     card = figure_alone(TwoMatrices())
     left, right, said = picture(card, "left"), picture(card, "right"), card.readout.inner_text()
+    # Which of the two moves is the prediction's question: said at the matrices, after painting.
+    moved = card.root.locator(".tm-moved")
+    expect(moved).to_have_text(["Not painted yet"] * 2)
+    assert "right-hand" not in said
+    expect(card.root.locator(".tm-strip:visible")).to_have_count(0)
     card.choose("image", "paint")
     box = cells(card, "image").bounding_box()
     assert box
@@ -64,6 +78,12 @@ def test_painting_moves_the_right_hand_matrix_alone(figure_alone: OpenCard) -> N
     expect(card.readout).to_contain_text("moved 196 of the head’s 196 rows and none of the filter")
     assert picture(card, "left") == left
     assert picture(card, "right") != right
+    expect(moved).to_have_text(["Moved: 0 of 196 rows", "Moved: 196 of 196 rows"])
+    for text, place in zip(moved.all(), ("left", "right"), strict=True):
+        words, matrix = text.bounding_box(), cells(card, place).bounding_box()
+        assert words
+        assert matrix
+        assert 0 < words["y"] - (matrix["y"] + matrix["height"]) < 60
     card.choose("support", "7 × 7 windows")
     expect(card.readout).to_contain_text("moved 49 of")
     card.choose("support", "all")
@@ -81,7 +101,7 @@ def test_the_keyboard_paints_too(figure_alone: OpenCard) -> None:
     tab_to(cells(card, "image"))
     assert "Your paint moved 196" in card.press("Space").seen().readout
     card.button("Remove the paint").click()
-    expect(card.readout).to_contain_text("Paint on the image")
+    expect(card.readout).to_contain_text("Paint on the image: which rows move?")
     card.button("Clear to white").click()
     expect(card.readout).to_contain_text("Your paint moved 196")
     card.choose("image", "photograph")

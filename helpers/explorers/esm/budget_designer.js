@@ -304,6 +304,9 @@ function render({ model, el }) {
       PARTS.forEach((_, part) => put(cells[part], mine[what][part], other[what][part]));
       put(cells[PARTS.length], ...sums);
     });
+    // On a slide there is no room for what neither net has.
+    const nobody = (part) => [mine, other].every(({ parameters, macs }) => !parameters[part] && !macs[part]);
+    if (obSlide()) PARTS.forEach((_, part) => obHide(cells[part][0].parentElement, nobody(part)));
     for (const head of heads) write(head, `of ${now.against}`);
     write(title, `${label}, and how many times ${now.against} it spends`);
     card.dataset.design = JSON.stringify(used);

@@ -221,11 +221,13 @@ function render({ model, el }) {
   const worksheet = (sheet) => {
     const head = obMake("tr", {}, obMake("td", { className: "ob-corner" }),
       ...["pixel 0", "pixel 1", "pixel 2", "sum"].map((text) => obMake("th", { scope: "col", textContent: text })));
-    const cells = [];
+    const [cells, heads] = [[], []];
     const bodyRows = ROWS.map((text, r) => {
       const unused = sheet === "depthwise" && r < WEIGHT;
-      const row = obMake("tr", { className: `${r >= PRODUCT ? "bh-same" : "bh-chosen"}${r === OUT ? " bh-mixed" : ""}` }, obMake("th", { scope: "row", textContent: unused ? "" : text }));
+      const head = obMake("th", { scope: "row", textContent: unused ? "" : text });
+      const row = obMake("tr", { className: `${r >= PRODUCT ? "bh-same" : "bh-chosen"}${r === OUT ? " bh-mixed" : ""}` }, head);
       cells.push([]);
+      heads.push(head);
       if (unused) {
         const says = r === SCORE ? "nothing to compute:" : "the filter is a parameter";
         row.append(obMake("td", { colSpan: 4, className: "bh-none", textContent: says }));
@@ -244,7 +246,7 @@ function render({ model, el }) {
     });
     const caption = obMake("caption", {}, obMake("b", { textContent: NAMES[sheet] }));
     const table = obMake("table", { className: `ob-table bh-sheet bh-${sheet}` }, caption, obMake("thead", {}, head), obMake("tbody", {}, ...bodyRows));
-    sheets[sheet] = { table, cells };
+    sheets[sheet] = { table, cells, heads };
     return table;
   };
   const both = obMake("div", { className: "bh-sheets" }, ...SHEETS.map(worksheet));
@@ -369,6 +371,10 @@ function render({ model, el }) {
         set(cell, text);
         cell.classList.toggle("bh-typed", typed.has(`${name} ${r} ${c}`) && text !== "" && text !== "?");
       }));
+      // What attention's worksheet holds, and how much of it is the other's, is the prediction's question:
+      // it says what a row is when the reader comes to it.
+      const come = name === "depthwise" ? ROWS.length : name === sheet ? lines[name][Math.min(line, last(name) - 1)].row + 1 : 0;
+      sheets[name].heads.forEach((head, r) => head.classList.toggle("bh-ahead", r >= Math.max(come, 1)));
       sheets[name].table.classList.toggle("bh-current", name === sheet);
     }
     for (const [key, { inputs }] of Object.entries(given)) {
@@ -404,7 +410,7 @@ function render({ model, el }) {
     const where = line < end ? `Line ${line + 1} of ${end}. ` : "";
     if (sheet === "depthwise" && line < end) {
       return `${where}Depthwise: the weights are the filter, ${three(state().numbers.filter[0])} for channel 0. ` +
-        "Nothing in the image chose them. From the row \u201cweight \u00d7 ch 0\u201d on, both worksheets do the same.";
+        "Nothing in the image chose them.";
     }
     if (sheet === "depthwise") {
       return `Depthwise then pointwise gives ${three(result.depthwise_out)}. Now the same pixels by attention: ` +

@@ -48,6 +48,8 @@ const EH_PLACES = ["left", "centre", "right"];
 const EH_MOST = 6;
 const EH_STEP = 0.25;
 const EH_STEPS = Array.from({ length: 2 * (EH_MOST / EH_STEP) + 1 }, (_, at) => EH_STEP * at - EH_MOST);
+const EH_NEAR = 0.005;
+const EH_ASKS = "Can other scores come nearer? Move them.";
 const EH_NAMES = {
   edge: "edge", laplacian: "Laplacian", difference: "difference", sharpen: "sharpen", blur: "blur",
 };
@@ -174,7 +176,10 @@ function render({ model, el }) {
   const heads = obRadios({ name: "two_heads", label: "heads", onChange: (at) => set({ two_heads: at === 1 }) });
   const skip = obRadios({ name: "skip", label: "skip", onChange: (at) => set({ skip: at === 1 }) });
   const signalChoice = obRadios({ name: "signal", label: "signal", onChange: (at) => set({ signal: Object.keys(signals)[at] }) });
+  // The most that can be is told once the reader has asked for it or found it.
+  let asked = false;
   const best = obButton("Best scores", "", () => {
+    asked = true;
     const value = model.get("value");
     const rest = targets[value.kernel].map((t, at) => t - (value.skip && at === 1 ? 1 : 0));
     const parts = [1, -1].map((sign) => rest.map((r) => Math.max(0, sign * r)));
@@ -184,8 +189,13 @@ function render({ model, el }) {
     const entries = {};
     scores.slice(0, value.two_heads ? 2 : 1).forEach((list, h) => list.forEach((score, at) => (entries[`${EH_PLACES[at]}_${h + 1}`] = score)));
     set(entries);
+    show();
   });
-  const reset = obButton("Reset", "", () => set(model.get("start")), "ob-button ob-reset");
+  const reset = obButton("Reset", "", () => {
+    asked = false;
+    show();
+    set(model.get("start"));
+  }, "ob-button ob-reset");
   controls.append(kernel.element, heads.element, skip.element, signalChoice.element, best, reset);
 
   const listing = obCode();
@@ -231,9 +241,11 @@ function render({ model, el }) {
     draw(result, signal);
     const who = `${value.two_heads ? "two heads" : "one head"}${value.skip ? " and the skip" : ""}`;
     const whole = result.limit > 1 - 1e-9;
-    const limit = ehMost(value, target, result.limit);
+    const told = asked || result.limit - result.captured < EH_NEAR;
+    const limit = told ? ehMost(value, target, result.limit) : EH_ASKS;
     percent.textContent = ehShare(result.captured);
-    most.textContent = whole ? "" : ` (at most ${ehShare(result.limit)} for ${who})`;
+    obHide(bound, !told);
+    most.textContent = whole || !told ? "" : ` (at most ${ehShare(result.limit)} for ${who})`;
     reached.style.width = `${100 * Math.max(0, result.captured)}%`;
     bound.style.left = `${100 * result.limit}%`;
     const parts = weights.map((list, h) =>

@@ -42,6 +42,15 @@ export function compute({ parts, reach, channels: c, kernel: k, heads, height, w
 const whole = (number) => Math.round(number).toLocaleString("en-US");
 const sum = (numbers) => numbers.reduce((one, other) => one + other, 0);
 const millions = (macs) => (macs / 1e6).toLocaleString("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+/**
+ * The top of a chart's scale, and whether columns are cut at it. Where one column would make all
+ * others flat, the scale ends a little above those; what is higher is cut there, and says so.
+ */
+export function scaleTop(totals) {
+  const [most, next] = [...new Set(totals)].sort((one, other) => other - one);
+  return next !== undefined && most > 2 * next ? { top: 1.4 * next, cut: totals.indexOf(most) } : { top: most, cut: -1 };
+}
+
 const BOX = { width: 240, middle: 172 };
 const COINCIDENCE = [8, 13];
 
@@ -156,15 +165,28 @@ function render({ model, el }) {
       const column = obMake("span", { className: "mb-column" }, stack, obMake("span", { className: "mb-at", textContent: String(at) }));
       column.addEventListener("click", () => go(at));
       columns.append(column);
-      return { column, parts };
+      return { column, parts, stack };
     });
+    const torn = obMake("i", { className: "mb-torn" });
+    const cutSays = obMake("span", { className: "mb-cut-says" });
     const element = obMake("div", { className: "mb-chart" }, obMake("p", { className: "mb-head-line" }, `${what}: `, value, ` ${unit}`), split, columns);
     const set = (costs, at, text) => {
-      const most = Math.max(...costs.map(sum));
-      bars.forEach(({ column, parts }, n) => {
-        parts.forEach((part, g) => part.style.setProperty("height", `${((100 * costs[n][g]) / most).toFixed(2)}%`));
+      const { top, cut } = scaleTop(costs.map(sum));
+      bars.forEach(({ column, parts, stack }, n) => {
+        let room = top;
+        // From the foot up: what is higher than the scale ends where the scale does.
+        parts.forEach((part, g) => {
+          const shown = Math.min(costs[n][g], room);
+          room -= shown;
+          part.style.setProperty("height", `${((100 * shown) / top).toFixed(2)}%`);
+        });
         column.classList.toggle("mb-chosen", n === at);
+        if (n === cut) stack.append(torn);
       });
+      if (cut < 0) torn.remove();
+      cutSays.textContent = cut < 0 ? "" : `\u2190 cut off: ${text(sum(costs[cut]))}`;
+      cutSays.style.setProperty("left", `${(100 * (cut + 1)) / bars.length}%`);
+      columns.append(cutSays);
       value.textContent = text(sum(costs[at]));
       const shown = GROUPS.map((group, g) => [group, costs[at][g]]).filter(([, count]) => count > 0);
       split.replaceChildren(...shown.map(([group, count]) =>
@@ -260,9 +282,9 @@ function render({ model, el }) {
     const projections = [["V", "value"], ["O", "output"]].filter(([, part]) => step.parts.includes(part)).map(([letter]) => letter);
     const mixing = (n) => whole(costs[n].parameters[2] + costs[n].parameters[3]);
     const end = at === last ? "." : `, at the end ${mixing(last)}.`;
+    const why = `: a norm of ${2 * channels} parameters goes, ${channels} biases and ${channels} scales come.`;
     const same = COINCIDENCE.includes(at)
-      ? ` Steps ${COINCIDENCE.join(" and ")} have one count by coincidence: a norm of ${2 * channels} parameters goes, ` +
-        `${channels} biases and ${channels} scales come.`
+      ? ` Steps ${COINCIDENCE.join(" and ")} have one count by coincidence${obSlide() ? "." : why}`
       : "";
     // On a slide the name of the step and the numbers stand above in large letters.
     const first = obSlide()

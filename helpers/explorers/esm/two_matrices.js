@@ -147,19 +147,14 @@ function tmCounts(matrix) {
   return { nonzero, negative, low, high, distinct: distinct.size };
 }
 
-/** How many rows of two matrices differ. */
-function tmMoved(now, before) {
-  if (now === before) return 0;
-  let rows = 0;
-  for (let n = 0; n < TM_COUNT; n += 1) {
-    for (let at = n * TM_COUNT; at < (n + 1) * TM_COUNT; at += 1) {
-      if (Math.abs(now[at] - before[at]) > TM_ROUNDING) {
-        rows += 1;
-        break;
-      }
-    }
-  }
-  return rows;
+/** For each row of two matrices, half the sum of the differences: of a softmax, the weight that went elsewhere. */
+export function movedBy(now, before) {
+  const moved = new Float64Array(Math.sqrt(now.length));
+  if (now === before) return moved;
+  moved.forEach((_, n) => {
+    for (let at = n * moved.length; at < (n + 1) * moved.length; at += 1) moved[n] += Math.abs(now[at] - before[at]) / 2;
+  });
+  return moved;
 }
 
 /** The code for the current state. X, W_Q, W_K, filter and image are what the figure shows. */
@@ -220,7 +215,7 @@ function render({ model, el }) {
   };
   const numbers = () => {
     const value = model.get("value");
-    const painted = value.image === "painted";
+    const painted = value.image === "painted" && model.get("painted").some((one) => one >= 0);
     const x = painted ? tokens : base;
     const which = `${value.heads} ${value.head} ${value.support}`;
     const seen = painted ? paint : "photograph";
@@ -229,13 +224,13 @@ function render({ model, el }) {
     const before = once("before", which, () => attentionOf(base, value));
     const attention = once("attention", `${which} ${seen}`, () => (x === base ? before : attentionOf(x, value)));
     return {
-      x, depthwise, attention,
+      x, painted, depthwise, attention,
       end: once("end", `${which} ${seen}`, () => scaleEnd(attention)),
       left: once("left", k, () => tmCounts(depthwise)),
       // Paint changes the weights of a softmax, never how many there are nor their sign.
       right: once("right", which, () => tmCounts(attention)),
       shared: once("shared", `${k} ${value.support}`, () => attention.reduce((sum, a, at) => sum + (a !== 0 && depthwise[at] !== 0), 0)),
-      moved: once("moved", `${which} ${seen}`, () => tmMoved(attention, before)),
+      moved: once("moved", `${which} ${seen}`, () => movedBy(attention, before)),
       light: once("light", seen, () => Float64Array.from({ length: TM_COUNT }, (_, n) => x[n * channels + TM_LIGHTNESS])),
       convolved: once("convolved", `${k} ${seen}`, () => tmApply(depthwise, x, TM_COUNT, TM_LIGHTNESS)),
       attended: once("attended", `${which} ${seen}`, () => tmApply(attention, x, TM_COUNT, TM_LIGHTNESS)),
@@ -302,6 +297,30 @@ function render({ model, el }) {
     element.classList.add("tm-view", `tm-at-${name}`);
     flow.append(element);
   }
+  // What paint has moved stands at the matrix itself: how many rows below it, and which beside it.
+  const evidence = Object.fromEntries(["left", "right"].map((name) => {
+    const strip = obMake("canvas", { className: "tm-strip", width: 1, height: TM_COUNT, hidden: true, "aria-hidden": "true" });
+    const words = obMake("p", { className: "tm-moved" });
+    views[name].cells.append(strip);
+    views[name].element.append(words);
+    return [name, { strip, words, context: strip.getContext("2d") }];
+  }));
+  const showMoved = (name, moved, painted) => {
+    const { strip, words, context } = evidence[name];
+    strip.hidden = !painted;
+    const rows = moved.reduce((sum, part) => sum + (part > TM_ROUNDING), 0);
+    const text = painted ? `Moved: ${rows}${obSlide() ? "" : ` of ${TM_COUNT}`} rows` : "Not painted yet";
+    if (words.textContent !== text) words.textContent = text;
+    words.classList.toggle("tm-some", painted && rows > 0);
+    if (!painted) return;
+    context.clearRect(0, 0, 1, TM_COUNT);
+    moved.forEach((part, n) => {
+      if (part <= TM_ROUNDING) return;
+      // The darker, the more of the row's weight went elsewhere.
+      context.fillStyle = `rgb(27 30 35 / ${0.2 + 0.8 * Math.min(1, part / 0.25)})`;
+      context.fillRect(0, n, 1, 1);
+    });
+  };
   const besideQuery = ({ row, column }, query) => {
     const reach = (model.get("value").kernel_size - 1) / 2;
     const at = placeOf(query);
@@ -421,15 +440,17 @@ function render({ model, el }) {
       ? ""
       : ` For the key at ${tmPlace(key)}: ${obText(left[key], 3)} in the filter's matrix, ${obText(right[key], 3)} in the head's.`;
     const k = value.kernel_size;
-    const painted = value.image === "painted" && model.get("painted").some((one) => one >= 0);
     const columns = projection.length / value.heads;
     // The first four channels of X are those that paint changes.
     const still = projection.slice(0, 4).every((line) => line.slice(value.head * columns, (value.head + 1) * columns).every((gain) => gain === 0));
-    const place = still ? " This head reads places alone: paint does not move it." : "";
+    const reads_ = still ? " This head reads places alone" : "";
+    const rows = state.moved.reduce((total, part) => total + (part > TM_ROUNDING), 0);
     const moved = obSlide()
-      ? ` Paint moved ${state.moved} rows of the head, none of the filter.${place}`
-      : ` Your paint moved ${state.moved} of the head\u2019s 196 rows and none of the filter\u2019s.${place}`;
-    const paintSaid = painted ? moved : place || " Paint on the image, and only the right-hand matrix moves.";
+      ? ` Paint moved ${rows} rows of the head, none of the filter.`
+      : ` Your paint moved ${rows} of the head\u2019s 196 rows and none of the filter\u2019s.`;
+    const paintSaid = state.painted
+      ? `${moved}${reads_}${still ? ": paint does not move it." : ""}`
+      : `${reads_}${still ? "." : ""} Paint on the image: which rows move?`;
     const whole =
       `Row ${query} of both matrices: the token at ${tmPlace(query)}. ` +
       `Depthwise, ${k} \u00d7 ${k}: ${nonzero[0]} of 196 weights ${nonzero[0] === 1 ? "is" : "are"} not zero, ${negative} of them negative; they sum to ${obText(sum)}. ` +
@@ -452,13 +473,16 @@ function render({ model, el }) {
   // ---- What they say of the matrices --------------------------------------------------------------------
   const facts = [
     ["not zero", (s) => [tmCount(s.left.nonzero), tmCount(s.right.nonzero)]],
-    ["in both", (s) => [tmCount(s.shared), tmCount(s.shared)]],
-    ["set by", (s) => [`${s.left.distinct} ${s.left.distinct === 1 ? "number" : "numbers"}`, "X"]],
+    ["not zero in both", (s) => [`${tmCount(s.shared)} cells`]],
+    // Who sets them is what the reader is to find out, with paint.
+    ["set by", (s) => [`${s.left.distinct} ${s.left.distinct === 1 ? "number" : "numbers"}`, s.painted ? "X" : "?"]],
     ["negative", (s) => [tmCount(s.left.negative), tmCount(s.right.negative)]],
     ["rows sum to", (s) => [[s.left.low, s.left.high].map((sum) => obText(sum, obSlide() ? 1 : 2)).join(" to "), "1"]],
-    ["moved by paint", (s) => ["0 rows", `${s.moved} rows`]],
   ];
-  const cells = facts.map(([name]) => [obMake("th", { scope: "row", textContent: name }), obMake("td"), obMake("td")]);
+  const cells = facts.map(([name]) => {
+    const values = name === "not zero in both" ? [obMake("td", { colSpan: 2, className: "tm-both" })] : [obMake("td"), obMake("td")];
+    return [obMake("th", { scope: "row", textContent: name }), ...values];
+  });
   const table = obMake("table", { className: "tm-facts" },
     obMake("caption", { textContent: obSlide() ? "Both matrices" : "Both matrices: 196 rows, 38,416 cells" }),
     obMake("thead", {}, obMake("tr", {}, obMake("td"), obMake("th", { scope: "col", textContent: "depthwise" }), obMake("th", { scope: "col", textContent: "head" }))),
@@ -494,14 +518,16 @@ function render({ model, el }) {
     if (!drawn.image) views.image.drawColours((drawn.image = blank), TM_SIDE, TM_SIDE);
     showPaper();
     showFacts(state);
-    const shows = `${k} ${value.heads} ${value.head} ${value.image}`;
+    showMoved("left", once("unmoved", k, () => movedBy(state.depthwise, state.depthwise)), state.painted);
+    showMoved("right", state.moved, state.painted);
+    const shows = `${k} ${value.heads} ${value.head} ${state.painted}`;
     if (shows === captions) return;
     captions = shows;
     const [short, of] = [obSlide(), `head ${value.head + 1} of ${value.heads}`];
     const two = (name, rest) => [bold(name), short ? "" : rest];
     views.image.setCaption(bold("Image"), ": 14 \u00d7 14 tokens");
-    views.left.setCaption(...two("Depthwise A", ": parameters"));
-    views.right.setCaption(...two("Attention A", ": from X"));
+    views.left.setCaption(...two("Depthwise A", state.painted ? ": parameters" : ""));
+    views.right.setCaption(...two("Attention A", state.painted ? ": from X" : `, ${of}`));
     views.filter.setCaption(...two("Filter", `, ${k} \u00d7 ${k}`));
     views.leftRow.setCaption(...two("Its row", ", laid over the image"));
     views.rightRow.setCaption(...two("Its row", `, ${of}`));
@@ -514,7 +540,7 @@ function render({ model, el }) {
   const radios = {
     kernel_size: obRadios({ name: "kernel_size", label: obSlide() ? "k" : "kernel size k", onChange: (at) => set({ kernel_size: TM_KERNELS[at] }) }),
     heads: obRadios({ name: "heads", label: obSlide() ? "H" : "heads H", onChange: (at) => set({ heads: TM_HEADS[at], head: Math.min(model.get("value").head, TM_HEADS[at] - 1) }) }),
-    head: obRadios({ name: "head", label: obSlide() ? "head" : "head shown", onChange: (at) => set({ head: at }) }),
+    head: obRadios({ name: "head", label: "head", onChange: (at) => set({ head: at }) }),
     support: obRadios({ name: "support", label: "keys", onChange: (at) => set({ support: TM_SUPPORTS[at] }) }),
     image: obRadios({ name: "image", label: "image", onChange: (at) => set({ image: TM_IMAGES[at] }) }),
     brush: obRadios({ name: "brush", label: "brush", onChange: (at) => {
@@ -527,8 +553,8 @@ function render({ model, el }) {
     for (let row = 2; row < 5; row += 1) for (let column = 10; column < 13; column += 1) painted[tokenOf({ row, column })] = brush;
     putPaint(painted);
   });
-  const clear = obButton("Clear to white", "", () => putPaint(new Array(TM_COUNT).fill(brushes.length - 1)));
-  const restore = obButton("Remove the paint", "", () => putPaint(nothing()));
+  const clear = obButton(obSlide() ? "Clear" : "Clear to white", obSlide() ? "Clear to white" : "", () => putPaint(new Array(TM_COUNT).fill(brushes.length - 1)));
+  const restore = obButton(obSlide() ? "Remove" : "Remove the paint", obSlide() ? "Remove the paint" : "", () => putPaint(nothing()));
   const painting = obMake("span", { className: "tm-painting" }, radios.brush.element, clear, restore);
   const reset = obButton("Reset", "", () => {
     hover = null;
@@ -538,9 +564,12 @@ function render({ model, el }) {
     model.save_changes();
     showControls();
   }, "ob-button ob-reset");
+  const group = (name, ...elements) => obMake("div", { className: `tm-group tm-${name}`, role: "group", "aria-label": name },
+    obMake("span", { className: "tm-group-name", textContent: name, "aria-hidden": "true" }), ...elements);
   controls.append(
-    radios.kernel_size.element, radios.heads.element, radios.head.element, radios.support.element,
-    radios.image.element, painting, spot, reset,
+    group("image", radios.image.element, spot, painting),
+    group("matrices", radios.kernel_size.element, radios.heads.element, radios.support.element),
+    group("shown", radios.head.element, reset),
   );
   const showControls = () => {
     const value = model.get("value");
@@ -562,8 +591,10 @@ function render({ model, el }) {
     textContent: "Point at a token for its row in both matrices, or at a cell of a matrix for its query and key. " +
       "Click, tap or use the arrow keys to keep it. With \u201cpaint on it\u201d, drag over the image, or press Space.",
   });
-  const words = obMake("div", { className: "tm-words" }, table, readout);
-  if (obSlide()) words.append(listing.element);
+  // What is said of the matrices stands next to them: on a page below, on a slide beside.
+  const words = obMake("div", { className: "tm-words" }, table);
+  if (obSlide()) words.append(readout, listing.element);
+  else flow.append(readout);
   const credit = obMake("p", { className: "tm-credit", textContent: model.get("credit") });
   const letter = (text, role) => obMake("b", { className: `tm-${role}`, textContent: text });
   const formula = obMake("p", { className: "tm-formula" },
