@@ -372,6 +372,7 @@ GALLERY: dict[str, BlockDesign] = {
     )
 }
 
+#: Where they are; `make experiments` makes those that are missing.
 DESIGN_RESULTS = Path(__file__).parent / "results" / "designs.json"
 
 

@@ -127,14 +127,19 @@ const beside = (parameters, limit) =>
 const found = (value, depth, runs) =>
   runs.filter((run) => run.depth === depth && same(run.choices, used(value)));
 
+/** How a design differs from the two blocks, field by field. */
+function differences(value, presets, brief) {
+  return ["ConvNeXt's block", "Transformer's block"].map((name) => {
+    const whose = name.startsWith("T") ? `the ${name}` : name;
+    const listed = changes(value, presets[name]).map(([field, old, now]) =>
+      brief ? field : `${field} (${old} \u2192 ${now})`);
+    return listed.length ? `From ${whose} it differs in ${listed.join(", ")}.` : `It is ${whose}.`;
+  }).join(" ");
+}
+
 /** What is chosen, what it costs, how it differs, and what is known of it: the readout. */
 export function sentence(value, presets, runs, limit) {
   const { parameters, macs, depth, network } = compute({ ...value, limit });
-  const differences = ["ConvNeXt's block", "Transformer's block"].map((name) => {
-    const whose = name.startsWith("T") ? `the ${name}` : name;
-    const listed = changes(value, presets[name]).map(([field, old, now]) => `${field} (${old} \u2192 ${now})`);
-    return listed.length ? `From ${whose} it differs in ${listed.join(", ")}.` : `It is ${whose}.`;
-  });
   const [run] = found(value, depth, runs);
   const how = run
     ? `${run.mine ? "Your" : "Recorded"} run${run.accuracies.length > 1 ? "s" : ""} after ${AFTER} steps: ` +
@@ -146,7 +151,7 @@ export function sentence(value, presets, runs, limit) {
     : `${blocks} ${depth > 1 ? "come" : "comes"} nearest to the budget: ${beside(network[0], limit)} it.`;
   return (
     `${what(value)}: ${whole(total(parameters))} parameters and ${whole(total(macs))} multiply-adds a block. ` +
-    `${fits} ${differences.join(" ")} ${how}`
+    `${fits} ${differences(value, presets)} ${how}`
   );
 }
 
@@ -171,8 +176,8 @@ export function code(value, limit) {
 
 const BOX = { left: 52, width: 244, middle: 174, right: 296 };
 const HEIGHT = { norm: 30, mixer: 62, values: 28, "feed-forward": 52, add: 24 };
-const GAP = 17;
-const SIZE = [312, 424];
+const GAP = 19;
+const SIZE = [312, 384];
 
 /** What the boxes say: a name, a note, and the look that tells whose choice the weights are. */
 function mixerBox({ tokens, kernel_size: k, heads }) {
@@ -221,7 +226,7 @@ function drawing(value) {
   };
   const { note, look } = mixerBox(value);
   let y = 4;
-  const starts = [y + 7]; // where a skip leaves the line: behind the start, or behind a sum
+  const starts = [y + 5]; // where a skip leaves the line: behind the start, or behind a sum
   steps.forEach((step) => {
     const top = y + GAP;
     out.push(line([x, y], [x, top - 4]), head(x, top, 90));
@@ -240,7 +245,7 @@ function drawing(value) {
       box("bk-channel", y + 3, HEIGHT.values, "W from V and O");
       y += 3 + HEIGHT.values;
     }
-    starts.push(y + 7);
+    starts.push(y + 5);
   });
   out.push(line([x, y], [x, y + GAP - 4]), head(x, y + GAP, 90));
   return `<svg class="bk-drawing" viewBox="0 0 ${SIZE[0]} ${SIZE[1]}" role="img"><g aria-hidden="true">${out.join("")}</g></svg>`;
@@ -260,7 +265,9 @@ function drawingInWords(value) {
 
 // ---- The recorded runs ---------------------------------------------------------------------------
 
-const PLOT = { width: 380, height: 232, left: 34, right: 196, top: 10, bottom: 196, names: 222 };
+const PLOT = { width: 388, height: 236, left: 34, right: 196, top: 16, bottom: 200, names: 222, gap: 18, below: [13, 29] };
+/** In front of a class the letters are larger, and have more room. */
+const LARGE_PLOT = { width: 444, height: 266, left: 42, right: 158, top: 16, bottom: 214, names: 182, gap: 24, below: [16, 39] };
 
 /** Round numbers between two ends, a few of them. */
 function ticks(low, high) {
@@ -283,7 +290,7 @@ function apart(wanted, gap, top, bottom) {
 const short = (n) => (n >= 1e6 ? `${obText(n / 1e6)}\u00a0M` : `${obText(n / 1e3, 1)}\u00a0k`);
 
 /** Accuracies over a cost as SVG: a dot for the mean, a line from the least to the most. */
-function plot({ value, network, depth, runs }) {
+function plot({ value, network, depth, runs, at }) {
   const key = value.over === "parameters" ? "parameters" : "macs";
   const mine = network[key === "macs" ? 1 : 0];
   const shown = found(value, depth, runs);
@@ -291,38 +298,38 @@ function plot({ value, network, depth, runs }) {
   const [least, most] = [Math.min(...costs), Math.max(...costs)];
   const pad = (most - least) * 0.06;
   const [low, high] = [least - pad, most + pad];
-  const px = (cost) => PLOT.left + ((cost - low) / (high - low)) * (PLOT.right - PLOT.left);
+  const px = (cost) => at.left + ((cost - low) / (high - low)) * (at.right - at.left);
   const floor = Math.min(0.4, Math.floor(10 * Math.min(...runs.flatMap((run) => run.accuracies))) / 10);
-  const py = (share) => PLOT.bottom - ((share - floor) / (1 - floor)) * (PLOT.bottom - PLOT.top);
+  const py = (share) => at.bottom - ((share - floor) / (1 - floor)) * (at.bottom - at.top);
   const out = [];
   for (let share = 1; share > floor - 0.01; share -= 0.2) {
-    out.push(`<line class="bk-rule" x1="${PLOT.left}" x2="${PLOT.right}" y1="${py(share)}" y2="${py(share)}"/>`);
-    out.push(`<text class="bk-tick bk-end" x="${PLOT.left - 5}" y="${py(share)}">${share.toFixed(1)}</text>`);
+    out.push(`<line class="bk-rule" x1="${at.left}" x2="${at.right}" y1="${py(share)}" y2="${py(share)}"/>`);
+    out.push(`<text class="bk-tick bk-end" x="${at.left - 5}" y="${py(share)}">${share.toFixed(1)}</text>`);
   }
   for (const cost of ticks(low, high)) {
-    out.push(`<line class="bk-rule" x1="${px(cost)}" x2="${px(cost)}" y1="${PLOT.bottom}" y2="${PLOT.bottom + 4}"/>`);
-    out.push(`<text class="bk-tick bk-mid" x="${px(cost)}" y="${PLOT.bottom + 13}">${short(cost)}</text>`);
+    out.push(`<line class="bk-rule" x1="${px(cost)}" x2="${px(cost)}" y1="${at.bottom}" y2="${at.bottom + 4}"/>`);
+    out.push(`<text class="bk-tick bk-mid" x="${px(cost)}" y="${at.bottom + at.below[0]}">${short(cost)}</text>`);
   }
-  out.push(`<text class="bk-tick bk-mid" x="${(PLOT.left + PLOT.right) / 2}" y="${PLOT.bottom + 29}">${value.over}</text>`);
+  out.push(`<text class="bk-tick bk-mid" x="${(at.left + at.right) / 2}" y="${at.bottom + at.below[1]}">${value.over}</text>`);
   if (!shown.length) {
-    out.push(`<line class="bk-here" x1="${px(mine)}" x2="${px(mine)}" y1="${PLOT.top}" y2="${PLOT.bottom}"/>`);
-    out.push(`<path class="bk-head" d="M${px(mine)} ${PLOT.bottom} l-6 10 h12 Z"/>`);
+    out.push(`<line class="bk-here" x1="${px(mine)}" x2="${px(mine)}" y1="${at.top}" y2="${at.bottom}"/>`);
+    out.push(`<path class="bk-head" d="M${px(mine)} ${at.top} l-6 -11 h12 Z"/>`);
   }
   const middles = runs.map((run) => py(mean(run.accuracies)));
-  const rows = apart(middles, 18, PLOT.top, PLOT.bottom);
+  const rows = apart(middles, at.gap, at.top, at.bottom);
   runs.forEach((run, n) => {
     const [x, y] = [px(run[key]), middles[n]];
     const chosen = shown.includes(run);
     const name = `bk-run${chosen ? " bk-chosen" : ""}${run.mine ? " bk-mine" : ""}`;
     const [bottom, top] = [Math.min(...run.accuracies), Math.max(...run.accuracies)].map(py);
-    out.push(`<line class="bk-lead" x1="${x}" y1="${y}" x2="${PLOT.names - 4}" y2="${rows[n]}"/>`);
+    out.push(`<line class="bk-lead" x1="${x}" y1="${y}" x2="${at.names - 4}" y2="${rows[n]}"/>`);
     out.push(`<line class="bk-spread" x1="${x}" x2="${x}" y1="${bottom}" y2="${top}"/>`);
     out.push(run.mine
       ? `<path class="bk-dot ${name}" d="M${x} ${y - 8} l8 8 l-8 8 l-8 -8 Z"/>`
       : `<circle class="bk-dot ${name}" cx="${x}" cy="${y}" r="${chosen ? 7 : 5}"/>`);
-    out.push(`<text class="bk-tick ${name}" x="${PLOT.names}" y="${rows[n]}">${mean(run.accuracies).toFixed(2)} ${plain(run.name)}</text>`);
+    out.push(`<text class="bk-tick ${name}" x="${at.names}" y="${rows[n]}">${mean(run.accuracies).toFixed(2)} ${plain(run.name)}</text>`);
   });
-  return `<svg class="bk-plot" viewBox="0 0 ${PLOT.width} ${PLOT.height}" role="img"><g aria-hidden="true">${out.join("")}</g></svg>`;
+  return `<svg class="bk-plot" viewBox="0 0 ${at.width} ${at.height}" role="img"><g aria-hidden="true">${out.join("")}</g></svg>`;
 }
 
 const plotInWords = (runs) =>
@@ -335,6 +342,7 @@ function render({ model, el }) {
   const names = Object.keys(presets);
   const { card, controls, body, readout, say } = obCard(model, "block_designer");
   const value = () => model.get("value");
+  const large = obSlide() || obLecture();
   let wiring = null; // the norms and skips to which a feed-forward that comes back gives the block
 
   // ---- Changes -------------------------------------------------------------------------------
@@ -484,15 +492,16 @@ function render({ model, el }) {
     const block = obSvg(drawing(now));
     block.setAttribute("aria-label", drawingInWords(now));
     holder.replaceChildren(block);
-    const dots = obSvg(plot({ value: now, network: count.network, depth: count.depth, runs }));
+    const dots = obSvg(plot({ value: now, network: count.network, depth: count.depth, runs, at: large ? LARGE_PLOT : PLOT }));
     dots.setAttribute("aria-label", plotInWords(runs));
     runsHolder.replaceChildren(dots);
     const shown = found(now, count.depth, runs);
     write(known, `Runs of ${AFTER} steps: ` + (shown.length
       ? `this one reached ${shown.map((run) => mean(run.accuracies).toFixed(2)).join(" and ")}.`
-      : "this one is not trained yet: run the cells below."));
+      : `this one is not trained yet${obSlide() ? "" : ": run the cells below"}.`));
     card.dataset.design = JSON.stringify(used(now));
-    say(sentence(now, presets, runs, limit));
+    // On a slide the numbers stand above in large letters.
+    say(obSlide() ? `${what(now)}. ${differences(now, presets, true)}` : sentence(now, presets, runs, limit));
     listing.set(code(now, limit));
   };
 
