@@ -69,7 +69,7 @@ def as_html(notebook: NotebookNode, title: str) -> str:
         exclude_anchor_links=True,
     )
     resources = {"deck": {"title": title}}
-    prepared = with_notes_on_every_slide(with_open_answers(notebook))
+    prepared = with_notes_on_every_slide(with_summary_last(with_open_answers(notebook)))
     html, _ = exporter.from_notebook_node(prepared, resources=resources)
     return html
 
@@ -92,6 +92,31 @@ def with_open_answers(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "markdown":
             cell.source = open_answers(cell.source)
     return notebook
+
+
+def with_summary_last(notebook: NotebookNode) -> NotebookNode:
+    """Put the slides that begin with the heading *Remember* behind all others, for the deck.
+
+    On a page the exercises stand at the end. The one that a class votes on, *Find the errors*, is a
+    slide as well, and the summary would read its answers out first.
+
+    Parameters
+    ----------
+    notebook
+        A notebook; it is left as it is.
+
+    Returns
+    -------
+    NotebookNode
+        A copy with the slide *Remember*, and what is below it, at the end.
+    """
+    topics: list[list[NotebookNode]] = [[]]
+    for cell in copy.deepcopy(notebook).cells:
+        if _slide_type(cell) == "slide":
+            topics.append([])
+        topics[-1].append(cell)
+    topics.sort(key=lambda topic: bool(topic) and topic[0].source.startswith("## Remember"))
+    return NotebookNode({**notebook, "cells": [cell for topic in topics for cell in topic]})
 
 
 def with_notes_on_every_slide(notebook: NotebookNode) -> NotebookNode:

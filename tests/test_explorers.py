@@ -6,6 +6,8 @@ end in `test_esm.py` and in `browser/`.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import json
 import re
@@ -149,6 +151,32 @@ def test_a_failing_state_is_told_and_the_explorer_lives_on(monkeypatch: Any) -> 
     assert sent[0]["where"] == "power=2"
     explorer._receive(explorer, {"type": "draw", "state": 2, "scale": 1}, [])
     assert sent[1]["type"] == "frame"
+
+
+def test_the_garbage_collector_waits_until_a_picture_is_on_its_way(monkeypatch: Any) -> None:
+    running: list[bool] = []
+
+    def draw(power: int) -> Figure:
+        running.append(gc.isenabled())
+        return draw_curve(power)[0]
+
+    explorer = explore(power=[1, 2, 3])(draw)
+    monkeypatch.setattr(
+        explorer, "send", lambda message, buffers=(): running.append(gc.isenabled())
+    )
+    running.clear()
+
+    async def in_a_kernel() -> bool:
+        for state in (1, 2):
+            explorer._receive(explorer, {"type": "draw", "state": state, "scale": 1}, [])
+        at_once = gc.isenabled()
+        await asyncio.sleep(0.2)
+        return at_once
+
+    assert gc.isenabled()
+    assert not asyncio.run(in_a_kernel())
+    assert running == [False] * 4
+    assert gc.isenabled()
 
 
 # --- The states of a grid ------------------------------------------------------------------------

@@ -129,3 +129,25 @@ def test_no_slide_is_blank_until_the_next_step():
     assert alone.select_one(".cell-output.fragment") is None
     below = page(prose("# Vote", "slide"), code("1", "subslide", "hide-output"))
     assert below.select_one(".cell-output.fragment") is not None
+
+
+def test_the_summary_comes_after_the_vote_that_it_would_answer():
+    slides = page(
+        prose("# Title", "slide"),
+        prose("## Remember", "slide"),
+        prose("More of it", "subslide"),
+        prose("One minute, then the vote.", "notes"),
+        prose("## Exercises", "skip"),
+        prose("### Find the errors", "slide"),
+        prose("The first is false.", "subslide"),
+    ).select("section:not(:has(section))")
+    shown = [slide.find(["h1", "h2", "h3", "p"]).get_text() for slide in slides]
+    assert [text.strip("\u00b6") for text in shown] == [
+        "Title",
+        "Find the errors",
+        "The first is false.",
+        "Remember",
+        "More of it",
+    ]
+    # The vote has the note that announces it.
+    assert all("One minute" in slide.get_text() for slide in slides[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,9 @@ from helpers.figures import Encoded, encode, write_frame
 __all__ = ["Explorer", "explore"]
 
 Draw = Callable[..., Any]
+
+#: Seconds after which a picture has left the kernel.
+_ON_ITS_WAY = 0.05
 
 
 class _Frame(NamedTuple):
@@ -169,9 +173,13 @@ class Explorer(ExplorerWidget):
         """
         if content.get("type") != "draw":
             return
-        index = int(content["state"])
+        with _collect_garbage_later():
+            self._answer(int(content["state"]), float(content.get("scale", 2)))
+
+    def _answer(self, index: int, scale: float) -> None:
+        """Send a state's frame, or what went wrong while it was drawn."""
         try:
-            frame = self._frame(index, float(content.get("scale", 2)))
+            frame = self._frame(index, scale)
         except Exception as error:
             # Shown beside the picture, and kept: an exception in a message handler would end up
             # in the server's log, where nobody sees it.
@@ -277,6 +285,24 @@ def _settle_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@contextmanager
+def _collect_garbage_later() -> Iterator[None]:
+    """Put off the collector's rounds, 0.04 s and more, until the picture is on its way.
+
+    Another thread of the kernel sends it, and that thread too would wait for the collector.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            try:
+                asyncio.get_running_loop().call_later(_ON_ITS_WAY, gc.enable)
+            except RuntimeError:  # outside a kernel nothing is sent
+                gc.enable()
 
 
 @contextmanager

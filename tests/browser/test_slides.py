@@ -80,14 +80,19 @@ def test_the_linked_figure_moves_and_the_slide_stays(visit: Open, deck: Path) ->
     assert page.evaluate("() => Reveal.getIndices()") == here
 
 
-def test_a_digit_sets_the_first_control(visit: Open, deck: Path) -> None:
+def test_a_digit_sets_the_control_that_has_the_focus(visit: Open, deck: Path) -> None:
     page = ready(visit(deck, **SIZE))
     card = turn_to(page, EXPLORE)
-    for digit, value in (("4", "7"), ("1", "1"), ("9", "1")):
+    # The values of this one are digits: 7 is 7, and there is no 4 and no 9.
+    for digit, value in (("7", "7"), ("1", "1"), ("4", "1"), ("9", "1"), ("3", "3")):
         page.keyboard.press(digit)
         expect(card.value("kernel_size")).to_have_text(value)
     card.settled()
+    # Those of the other are words: the second one.
+    smooth = card.root.locator("[data-parameter=smooth] input")
+    smooth.first.focus()
     page.keyboard.press("2")
+    expect(smooth.nth(1)).to_be_checked()
     expect(card.value("kernel_size")).to_have_text("3")
 
 

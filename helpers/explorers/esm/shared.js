@@ -74,7 +74,7 @@ function obCard(model, kind) {
   // letters belong to the slides (speaker notes, full screen) unless they are typed.
   card.addEventListener("keydown", (event) => {
     const typed = obTypes(event.target);
-    if ((obSlide() || obLecture()) && /^[1-9]$/.test(event.key) && !typed) obPreset(controls, Number(event.key) - 1);
+    if ((obSlide() || obLecture()) && /^[1-9]$/.test(event.key) && !typed) obPreset(controls, event.key);
     const letter = obSlide() && /^[a-z]$/i.test(event.key) && !typed;
     if (!letter && !["Escape", "Tab"].includes(event.key)) event.stopPropagation();
   });
@@ -90,14 +90,21 @@ function obCard(model, kind) {
   return { card, controls, body, readout, alert, say, complain };
 }
 
-/** In front of a class, a digit sets the first control to its first value, its second, and so on. */
-function obPreset(controls, at) {
-  const [input, ...others] = controls.querySelectorAll("input");
-  const choices = input?.type === "radio" ? [input, ...others].filter(({ name }) => name === input.name) : [];
-  if (choices[at]) choices[at].click();
-  else if (input?.type === "range" && at <= Number(input.max)) {
-    input.value = at;
-    input.dispatchEvent(new Event("input", { bubbles: true }));
+/**
+ * In front of a class, a digit sets the control that has the focus, or the first one: to the value
+ * that is this digit, or where no value is a single digit, to the first value, the second, and so on.
+ */
+function obPreset(controls, digit) {
+  const focused = document.activeElement?.closest(".ob-control");
+  const control = controls.contains(focused) ? focused : controls.querySelector(".ob-control");
+  const texts = [...(control?.querySelectorAll(".ob-ticks span, .ob-choice span") ?? [])].map((tick) => tick.textContent);
+  const at = texts.some((text) => /^[1-9]$/.test(text)) ? texts.indexOf(digit) : Number(digit) - 1;
+  const inputs = [...(control?.querySelectorAll("input") ?? [])];
+  if (at < 0 || at >= texts.length) return;
+  if (inputs[0].type === "radio") inputs[at].click();
+  else {
+    inputs[0].value = at;
+    inputs[0].dispatchEvent(new Event("input", { bubbles: true }));
   }
 }
 
