@@ -175,9 +175,9 @@ export function code(value, limit) {
 // ---- The drawing of the block --------------------------------------------------------------------
 
 const BOX = { left: 52, width: 244, middle: 174, right: 296 };
-const HEIGHT = { norm: 30, mixer: 62, values: 28, "feed-forward": 52, add: 24 };
-const GAP = 19;
-const SIZE = [312, 384];
+const HEIGHT = { norm: 28, mixer: 58, values: 28, "feed-forward": 48, add: 24 };
+const GAP = 17;
+const SIZE = [312, 382];
 
 /** What the boxes say: a name, a note, and the look that tells whose choice the weights are. */
 function mixerBox({ tokens, kernel_size: k, heads }) {
@@ -237,7 +237,7 @@ function drawing(value) {
       out.push(`<circle class="bk-sum" cx="${x}" cy="${middle}" r="12"/><text class="bk-name" x="${x}" y="${middle}">+</text>`);
     } else if (step.part === "mixer") {
       box(look, top, HEIGHT.mixer, mixerName(value), note, 24);
-      out.push(reading(value, look, BOX.right - 50, top + 10));
+      out.push(reading(value, look, BOX.right - 50, top + 8));
     } else if (step.part === "norm") box("bk-each", top, HEIGHT.norm, "LayerNorm");
     else box("bk-channel", top, HEIGHT["feed-forward"], `feed-forward \u00d7${value.expansion}`, `${CHANNELS} \u2192 ${CHANNELS * value.expansion} \u2192 ${CHANNELS}`);
     y = top + HEIGHT[step.part];
@@ -267,7 +267,7 @@ function drawingInWords(value) {
 
 const PLOT = { width: 388, height: 236, left: 34, right: 196, top: 16, bottom: 200, names: 222, gap: 18, below: [13, 29] };
 /** In front of a class the letters are larger, and have more room. */
-const LARGE_PLOT = { width: 444, height: 266, left: 42, right: 158, top: 16, bottom: 214, names: 182, gap: 24, below: [16, 39] };
+const LARGE_PLOT = { width: 444, height: 240, left: 42, right: 158, top: 16, bottom: 190, names: 182, gap: 23, below: [16, 39] };
 
 /** Round numbers between two ends, a few of them. */
 function ticks(low, high) {
@@ -470,7 +470,9 @@ function render({ model, el }) {
       { ...AROUND, text: AROUND.short, value: outside },
     ], scale);
     budgetLine.style.left = `${((100 * limit) / scale).toFixed(2)}%`;
-    write(bars[2].head, `${plural(blocks, "block")} in a network: ${whole(network[0])} parameters, ${beside(network[0], limit)} the budget of ${whole(limit)}`);
+    write(bars[2].head, obSlide()
+      ? `${plural(blocks, "block")}: ${whole(network[0])}, ${beside(network[0], limit)} the budget`
+      : `${plural(blocks, "block")} in a network: ${whole(network[0])} parameters, ${beside(network[0], limit)} the budget of ${whole(limit)}`);
   };
   const showChoices = (now) => {
     const columns = [now, ...compared.map((name) => presets[name])].map(used);
@@ -498,7 +500,7 @@ function render({ model, el }) {
     const shown = found(now, count.depth, runs);
     write(known, `Runs of ${AFTER} steps: ` + (shown.length
       ? `this one reached ${shown.map((run) => mean(run.accuracies).toFixed(2)).join(" and ")}.`
-      : `this one is not trained yet${obSlide() ? "" : ": run the cells below"}.`));
+      : obSlide() ? "this is not one of them." : "this one is not trained yet: run the cells below."));
     card.dataset.design = JSON.stringify(used(now));
     // On a slide the numbers stand above in large letters.
     say(obSlide() ? `${what(now)}. ${differences(now, presets, true)}` : sentence(now, presets, runs, limit));
