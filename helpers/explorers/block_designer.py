@@ -76,7 +76,7 @@ class BlockDesigner(LinkedFigure):
 
     Examples
     --------
-    >>> designer = BlockDesigner(tokens="attention", kernel_size=3)
+    >>> designer = BlockDesigner(tokens="attention", expansion=3)
     >>> designer.design.name, designer.depth
     ('attention, feed-forward x3', 5)
     """

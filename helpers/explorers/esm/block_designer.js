@@ -429,8 +429,8 @@ function render({ model, el }) {
   const listing = obCode();
   body.append(
     obMake("div", { className: "bk-views" }, holder,
-      obMake("div", { className: "bk-costs" }, ...bars.map(({ element }) => element),
-        obMake("div", { className: "bk-chart" }, known, runsHolder))),
+      obMake("div", { className: "bk-bars" }, ...bars.map(({ element }) => element)),
+      obMake("div", { className: "bk-chart" }, known, runsHolder)),
     readout, obMake("div", { className: "bk-tables" }, table, costs), listing.element,
   );
 
