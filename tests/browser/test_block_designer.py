@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
-from playwright.sync_api import expect
+from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import Browser, expect
 
 from helpers.explorers import BlockDesigner
+from tests.browser import lab_server
 from tests.browser.alone import alone
 from tests.browser.chromium import Open
 from tests.browser.conftest import built
 from tests.browser.explorer import Card
+from tests.browser.lab_server import Lab, Server
 from tests.browser.pages import ready
 
 pytestmark = pytest.mark.browser
@@ -117,3 +122,32 @@ def test_an_address_gives_the_nearest_design(visit: Open, page_file: Path) -> No
     expect(card.readout).to_contain_text("Identity, feed-forward ×1, two norms, two skips")
     expect(card.root.get_by_label("as many as fit the budget")).to_be_checked()
     assert opened.log.errors == []
+
+
+@pytest.fixture(scope="module")
+def reader(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What `make lab` starts."""
+    folder = lab_server.copy_of_the_repository(tmp_path_factory.mktemp("designer"))
+    with lab_server.serving("lab", folder) as server:
+        yield server
+
+
+def test_in_jupyterlab_the_cells_below_take_what_is_chosen(visit: Open, reader: Server) -> None:
+    source = "from helpers.explorers import BlockDesigner\ndesigner = BlockDesigner()\ndesigner"
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}}
+    few = new_notebook(cells=[new_code_cell(source)], metadata=kernel)
+    nbformat.write(few, reader.folder / "my" / "few.ipynb")
+    lab = Lab(visit(viewport={"width": 1400, "height": 900}), reader).open("few.ipynb")
+    lab.run_all()
+    card = Card(lab.page, NAME)
+    card.root.get_by_label("Transformer's block", exact=True).check()
+    expect(card.readout).to_contain_text("Recorded runs")
+    chosen = "print(designer.design.name, designer.depth)"
+    assert lab.run_code(chosen) == "attention, feed-forward x4 4\n"
+    card.root.get_by_label("ConvNeXt's block", exact=True).check()
+    expect(card.readout).to_contain_text("Not trained yet")
+    assert lab.run_code(chosen) == "depthwise 7x7, feed-forward x4 5\n"
+    # A run that is placed stands in the figure at once.
+    assert lab.run_code("designer.place(0.85, designer.design, designer.depth)") == ""
+    expect(card.readout).to_contain_text("Your run after 200 steps: 0.85")
+    expect(card.root.locator("path.bk-dot.bk-mine.bk-chosen")).to_have_count(1)
