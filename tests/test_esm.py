@@ -43,8 +43,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return lambda *call: _in_chromium(chromium, *call)
 
 
+def _text(module: str) -> str:
+    """Give a module's text; "shared" is what stands in front of all, with the page's model."""
+    if module != "shared":
+        return esm(module)
+    folder = Path(explorers.__file__).parent / "esm"
+    shared = (folder / "shared.js").read_text("utf-8")
+    host = (folder / "host.js").read_text("utf-8")
+    model = re.search(r"^function makeModel.*?^}$", host, re.DOTALL | re.MULTILINE)
+    assert model
+    names = re.findall(r"^function (ob\w+)", shared, re.MULTILINE)
+    return f"{shared}\n{model[0]}\nexport {{ makeModel, {', '.join(names)} }};\n"
+
+
 def _in_node(folder: Path, module: str, expression: str, data: Any) -> Any:
-    (folder / "module.mjs").write_text(esm(module), "utf-8")
+    (folder / "module.mjs").write_text(_text(module), "utf-8")
     (folder / "data.json").write_text(json.dumps(data), "utf-8")
     (folder / "run.mjs").write_text(
         'import { readFileSync } from "node:fs";\n'
@@ -71,7 +84,7 @@ def _in_chromium(executable: str, module: str, expression: str, data: Any) -> An
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM)
         try:
-            return browser.new_page().evaluate(script, [esm(module), data])
+            return browser.new_page().evaluate(script, [_text(module), data])
         finally:
             browser.close()
 
@@ -148,6 +161,67 @@ def test_explore_draws_ahead_the_nearest_first(run: Run) -> None:
     data = {"states": [[0, 0], [0, 1], [1, 0], [1, 1], [2, 1]], "known": [0, 2]}
     expression = "m.ahead(data.states, 3, (state) => data.known.includes(state))"
     assert run("explore", expression, data) == [3, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ('m.obAmong(["a", "b"], "b")', "b"),
+        ('m.obAmong(["a", "b"], "c")', "a"),
+        ('m.obAmong(["a", "b"], "c", "b")', "b"),
+        ("m.obAmong([1, 2], NaN)", 1),
+        ("m.obNearest([1, 3, 7], 4)", 3),
+        ("m.obNearest([1, 3, 7], 5)", 3),  # of two as near, the earlier
+        ("m.obNearest([1, 3, 7], -9)", 1),
+        ("m.obNearest([1, 3, 7], Infinity, 3)", 3),
+        ('m.obNearest([1, 3, 7], "7")', 1),
+        ("m.obWhole(4, 0, 9)", 4),
+        ("m.obWhole(-4, 0, 9)", 0),
+        ("m.obWhole(44, 0, 9)", 9),
+        ("m.obWhole(4.5, 1, 9)", 1),
+        ("m.obWhole(undefined, 1, 9, 5)", 5),
+    ],
+)
+def test_what_cannot_be_becomes_what_is_nearest(run: Run, call: str, expected: Any) -> None:
+    assert run("shared", call, None) == expected
+
+
+def _watched(start: Any, then: str) -> str:
+    """Write an expression: a figure whose `n` is 0 to 3, and what it drew while things changed."""
+    return f"""(() => {{
+        const model = m.makeModel({{ value: {json.dumps(start)}, other: 0 }});
+        let saved = 0;
+        model.save_changes = () => (saved += 1);
+        const drawn = [];
+        const show = () => drawn.push(model.get("value"));
+        const valid = (value) => ({{ n: m.obWhole(value.n, 0, 3) }});
+        const stop = m.obState(model, valid, show, {{ other: () => drawn.push("other") }});
+        {then}
+        return {{ drawn, saved, value: model.get("value") }};
+    }})()"""
+
+
+def test_a_state_that_exists_is_drawn_once_and_not_saved(run: Run) -> None:
+    seen = run("shared", _watched({"n": 1}, 'model.set("value", { n: 2 });'), None)
+    assert seen == {"drawn": [{"n": 1}, {"n": 2}], "saved": 0, "value": {"n": 2}}
+
+
+def test_a_state_that_does_not_exist_is_set_right_saved_and_drawn_once(run: Run) -> None:
+    seen = run("shared", _watched({"n": -1}, 'model.set("value", { n: 99 });'), None)
+    assert seen == {"drawn": [{"n": 0}, {"n": 3}], "saved": 2, "value": {"n": 3}}
+
+
+def test_what_a_figure_does_not_name_is_left_as_it_is(run: Run) -> None:
+    seen = run("shared", _watched({"more": "x", "n": 1}, "m.obChange(model, { n: 7 });"), None)
+    assert seen["drawn"] == [{"more": "x", "n": 1}, {"more": "x", "n": 3}]
+    assert list(seen["value"]) == ["more", "n"]
+    assert seen["saved"] == 2  # the change, and the state that took its place
+
+
+def test_a_figure_listens_to_other_traits_and_stops(run: Run) -> None:
+    then = 'model.set("other", 1); stop(); model.set("other", 2); model.set("value", { n: 9 });'
+    seen = run("shared", _watched({"n": 1}, then), None)
+    assert seen == {"drawn": [{"n": 1}, "other"], "saved": 0, "value": {"n": 9}}
 
 
 def test_modules_have_no_imports_and_ask_no_other_host() -> None:

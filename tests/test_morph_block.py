@@ -97,7 +97,7 @@ def test_steps_with_one_count_have_it_whatever_the_sizes() -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"step": 14}, "step=14 must be one of 0, 1"),
+        ({"step": 14}, "step=14 must be an integer from 0 to 13"),
         ({"step": True}, "step=True"),
         ({"kernel": 4}, "kernel=4 must be one of 3, 5, 7"),
         ({"heads": 5}, "heads=5 must be one of 1, 2, 3, 6, 12"),

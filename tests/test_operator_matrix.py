@@ -77,10 +77,10 @@ def test_the_code_in_the_panel_gives_what_the_panel_says(run: Run) -> None:  # n
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        ({"layer": "conv"}, "layer='conv' is none of 'dense', 'depthwise'"),
-        ({"kernel_size": 7}, "kernel_size=7 is none of 1, 3, 5"),
-        ({"kernel_size": 5, "padding": "none"}, "kernel_size=5 does not fit into 4 x 4 pixels"),
-        ({"stride": 2, "out_pixel": 4}, "out_pixel=4 must be an integer from 0 to 3"),
+        ({"layer": "conv"}, "layer='conv' must be one of 'dense', 'depthwise'"),
+        ({"kernel_size": 7}, "kernel_size=7 must be one of 1, 3, 5"),
+        ({"kernel_size": 5, "padding": "none"}, "padding='none', with kernel_size=5, must be"),
+        ({"stride": 2, "out_pixel": 4}, "out_pixel=4, with .* must be an integer from 0 to 3"),
         ({"size": 3}, "has the parameters layer, .* and got .*size"),
     ],
 )

@@ -53,7 +53,7 @@ def test_every_part_is_drawn_and_said(id: str) -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="part='head' must be one of norm1, a, w"):
+    with pytest.raises(ValueError, match="part='head' must be one of 'norm1', 'a', 'w'"):
         TwoBlocks(part="head")
     with pytest.raises(ValueError, match="channels=100 must be one of 96, 192"):
         TwoBlocks(channels=100)

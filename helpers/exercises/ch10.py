@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from helpers.data import load_digits
 from helpers.designs import BUDGET, GRID, BlockDesign, fitting_depth, network
+from helpers.exercises.answers import letters_in
 from helpers.exercises.core import Exercise, NotAttempted, Wrong, call, register
 from helpers.training import Recipe, accuracy, train
 
@@ -224,16 +224,7 @@ _WHY = {
 
 
 def _check_false_statements(answer: Any) -> str:
-    if not isinstance(answer, str | set | list | tuple | frozenset):
-        raise Wrong('Give the letters of the false statements, for example {"a", "e"}.')
-    if not isinstance(answer, str):
-        answer = " ".join(map(str, answer))
-    answer = re.sub(r"\band\b", " ", answer.lower())
-    chosen = set(re.findall(r"[a-z]", answer))
-    if not chosen:
-        raise NotAttempted
-    if unknown := sorted(chosen - set(_WHY)):
-        raise Wrong(f"There is no statement {', '.join(unknown)}: they are a to e.")
+    chosen = letters_in(answer, "".join(_WHY), example="ae")
     if wrong := sorted(chosen - FALSE_STATEMENTS):
         raise Wrong(_WHY[wrong[0]])
     if len(chosen) < len(FALSE_STATEMENTS):

@@ -19,7 +19,7 @@ from helpers.budget import (
     swin,
     vit,
 )
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures.bars import Bar, Piece, stacked_bars
 from helpers.mixers import WindowAttention
 
@@ -27,6 +27,8 @@ __all__ = ["BudgetDesigner"]
 
 _DEPTHS = ("depth1", "depth2", "depth3", "depth4")
 _DEEPEST = 36
+_HEADS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+_MOST_LOCKED = 10**11
 _WINDOW = 7
 _OPTIONS = {
     "widths": {"4": list(range(32, 257, 16)), "1": list(range(192, 1537, 64))},
@@ -117,37 +119,23 @@ class BudgetDesigner(LinkedFigure):
             description="What a net spends on each of its parts. Start from one, change one thing.",
             options=_OPTIONS,
             presets=_PRESETS,
-            value={**_PRESETS["ConvNeXt-T"], "lock": 0, "against": "Swin-T"},
+            value={**_PRESETS["ConvNeXt-T"], "lock": 0, "against": "Swin-T", **start},
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        known = [*_PRESETS["ConvNeXt-T"], "lock", "against"]
-        if set(value) != set(known):
-            raise ValueError(
-                f"BudgetDesigner has the parameters {', '.join(known)}, and got {', '.join(value)}."
-            )
-        _one_of(value, "stages", (4, 1))
-        choices: dict[str, Sequence[Any]] = {
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return {
+            "stages": (4, 1),
             "mixer": ("depthwise", "attention"),
-            "width": _OPTIONS["widths"][str(value["stages"])],
-            **{depth: range(1, _DEEPEST + 1) for depth in _DEPTHS},
+            "width": lambda value: _OPTIONS["widths"][str(value["stages"])],
+            **dict.fromkeys(_DEPTHS, range(1, _DEEPEST + 1)),
             "kernel": _OPTIONS["kernels"],
+            "heads": lambda value: [n for n in _HEADS if value["width"] % n == 0],
             "expansion": _OPTIONS["expansions"],
             "image": _OPTIONS["images"],
+            "lock": range(_MOST_LOCKED + 1),
             "against": tuple(_PRESETS),
         }
-        for name, allowed in choices.items():
-            _one_of(value, name, allowed)
-        heads = [n for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if value["width"] % n == 0]
-        _one_of(value, "heads", heads)
-        if not isinstance(value["lock"], int) or value["lock"] < 0:
-            raise ValueError(f"lock={value['lock']!r} must be a number of parameters, or 0.")
-        return {name: value[name] for name in known}
 
     def budget(self) -> Budget:
         """Count the net shown, by `helpers.budget`."""
@@ -249,14 +237,6 @@ class BudgetDesigner(LinkedFigure):
             if _case(self.value) == {**_case(preset), "lock": self.value["lock"]}:
                 return name
         return "your convnet" if self.value["mixer"] == "depthwise" else "your Transformer"
-
-
-def _one_of(value: Mapping[str, Any], name: str, allowed: Sequence[Any]) -> None:
-    if value[name] not in allowed:
-        choices = ", ".join(map(repr, allowed))
-        if isinstance(allowed, range):
-            choices = f"the whole numbers from {allowed[0]} to {allowed[-1]}"
-        raise ValueError(f"{name}={value[name]!r} must be one of {choices}.")
 
 
 def _depths(*depths: int) -> dict[str, int]:

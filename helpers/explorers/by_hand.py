@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch.nn import functional as F
 
 from helpers import theme
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 
 __all__ = ["ByHand"]
 
@@ -101,27 +101,14 @@ class ByHand(LinkedFigure):
             description="The output of the middle one of three pixels: by a depthwise and a "
             "pointwise convolution, and by one head of attention, whose queries, keys and values "
             "are the pixels themselves.",
-            value={"sheet": "depthwise", "line": 0},
+            value={"sheet": "depthwise", "line": 0, **start},
             **numbers,
             **{f"start_{name}": table for name, table in numbers.items()},
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        if set(value) != {"sheet", "line"}:
-            raise ValueError(
-                f"ByHand has the parameters sheet, line, and got {', '.join(map(str, value))}."
-            )
-        if value["sheet"] not in _LINES:
-            raise ValueError(f"sheet={value['sheet']!r} must be one of {', '.join(_LINES)}.")
-        last = _LINES[value["sheet"]]
-        if value["line"] not in range(last + 1):
-            raise ValueError(f"line={value['line']!r} must be an integer from 0 to {last}.")
-        return {"sheet": value["sheet"], "line": int(value["line"])}
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return {"sheet": tuple(_LINES), "line": lambda value: range(_LINES[value["sheet"]] + 1)}
 
     @traitlets.validate("x", "filter", "weight")
     def _valid_table(self, proposal: Any) -> list[list[float]]:

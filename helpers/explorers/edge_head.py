@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch.nn import functional as F
 
 from helpers import theme
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.photograph import CREDIT, photograph
 
 __all__ = ["EdgeHead", "one_head_limit"]
@@ -29,6 +29,7 @@ _TARGETS = {
 _PLACES = ("left", "centre", "right")
 _SCORES = tuple(f"{place}_{head}" for head in (1, 2) for place in _PLACES)
 _MOST, _STEP = 6.0, 0.25
+_STEPS = tuple(_STEP * n for n in range(-round(_MOST / _STEP), round(_MOST / _STEP) + 1))
 _ROUNDING = 1e-9
 
 
@@ -119,41 +120,18 @@ class EdgeHead(LinkedFigure):
                 "two_heads": False,
                 "skip": False,
                 "signal": "edge",
+                **start,
             },
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        choices: dict[str, Sequence[Any]] = {
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return {
             "kernel": tuple(_TARGETS),
-            **dict.fromkeys(_SCORES, ()),
+            **dict.fromkeys(_SCORES, _STEPS),
             "two_heads": (False, True),
             "skip": (False, True),
             "signal": tuple(self.signals),
-        }
-        if set(value) != set(choices):
-            raise ValueError(
-                f"EdgeHead has the parameters {', '.join(choices)}, and got {', '.join(value)}."
-            )
-        for name, known in choices.items():
-            given = value[name]
-            if known and (isinstance(given, bool) != isinstance(known[0], bool)):
-                raise ValueError(f"{name}={given!r} must be one of {', '.join(map(repr, known))}.")
-            if known and given not in known:
-                raise ValueError(f"{name}={given!r} must be one of {', '.join(map(repr, known))}.")
-            if not known and (
-                isinstance(given, (bool, str)) or not abs(given) <= _MOST or given % _STEP
-            ):
-                raise ValueError(
-                    f"{name}={given!r} must be a number from {-_MOST:g} to {_MOST:g}, in steps of "
-                    f"{_STEP:g}."
-                )
-        return {
-            name: value[name] if known else float(value[name]) for name, known in choices.items()
         }
 
     @classmethod

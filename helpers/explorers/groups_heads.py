@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from helpers import theme
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures import image_grid
 from helpers.kernels import kernels_to_token
 
@@ -70,35 +69,18 @@ class GroupsAndHeads(LinkedFigure):
             title="Groups beside heads",
             description="Groups cut the wires. Heads deal out channels that have read all the "
             "others.",
-            value=defaults,
+            value={**defaults, **start},
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, int]:
-        value: Mapping[str, Any] = proposal["value"]
-        names = ("channels", "kernel_size", "groups", "heads", "channel")
-        if set(value) != set(names):
-            raise ValueError(
-                f"GroupsAndHeads has the parameters {', '.join(names)}, and got {', '.join(value)}."
-            )
-        for name, allowed in (("channels", _CHANNELS), ("kernel_size", _KERNELS)):
-            if value[name] not in allowed:
-                raise ValueError(f"{name}={value[name]!r} must be one of {allowed}.")
-        channels = value["channels"]
-        for name in ("groups", "heads"):
-            if value[name] not in divisors(channels):
-                raise ValueError(
-                    f"{name}={value[name]!r} must divide channels={channels}: choose one of "
-                    f"{', '.join(map(str, divisors(channels)))}."
-                )
-        if value["channel"] not in range(channels):
-            raise ValueError(
-                f"channel={value['channel']!r} must be an integer from 0 to {channels - 1}."
-            )
-        return {name: int(value[name]) for name in names}
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be; what deals the channels out divides their number."""
+        return {
+            "channels": _CHANNELS,
+            "kernel_size": _KERNELS,
+            "groups": lambda value: divisors(value["channels"]),
+            "heads": lambda value: divisors(value["channels"]),
+            "channel": lambda value: range(value["channels"]),
+        }
 
     @classmethod
     def grid(cls) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from helpers import theme
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures import image_grid, outline
 from helpers.mixers import RelativePositionAttention
 from helpers.mixing import as_mixing
@@ -76,29 +76,18 @@ class HeadsAsKernel(LinkedFigure):
             "the kernel's weight there.",
             image=image.round(decimals=3).tolist(),
             kernel=kernel.round(decimals=3).tolist(),
-            value=defaults,
+            value={**defaults, **start},
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        names = ("sharpness", "size", "border", "query", "head")
-        if set(value) != set(names):
-            raise ValueError(
-                f"HeadsAsKernel has the parameters {', '.join(names)}, and got {', '.join(value)}."
-            )
-        for name, allowed in (("sharpness", SHARPNESS), ("size", SIZES), ("border", BORDERS)):
-            if value[name] not in allowed:
-                raise ValueError(f"{name}={value[name]!r} must be one of {allowed}.")
-        for name, count in (("query", SIDE**2), ("head", value["size"] ** 2)):
-            if value[name] not in range(count):
-                raise ValueError(
-                    f"{name}={value[name]!r} must be an integer from 0 to {count - 1}."
-                )
-        return {name: value[name] for name in names}
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return {
+            "sharpness": SHARPNESS,
+            "size": SIZES,
+            "border": BORDERS,
+            "query": range(SIDE**2),
+            "head": lambda value: range(value["size"] ** 2),
+        }
 
     @classmethod
     def grid(cls) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from helpers import morph, theme
 from helpers.budget import measure
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures.morph import PLACES, SIZE, diagram, draw_step
 from helpers.morph import MORPH, Step
 
@@ -108,29 +108,16 @@ class MorphBlock(LinkedFigure):
             heads_on_offer=heads,
             channels=channels,
             size=size,
-            value={"step": 0, "kernel": 7, "heads": 3 if 3 in heads else 1},
+            value={"step": 0, "kernel": 7, "heads": 3 if 3 in heads else 1, **start},
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, int]:
-        value: Mapping[str, Any] = proposal["value"]
-        offers = {
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return {
             "step": range(len(MORPH)),
             "kernel": self.kernels,
             "heads": self.heads_on_offer,
         }
-        if set(value) != set(offers):
-            raise ValueError(
-                f"MorphBlock has the parameters {', '.join(offers)}, and got {', '.join(value)}."
-            )
-        for name, offered in offers.items():
-            if value[name] not in offered or isinstance(value[name], bool):
-                which = ", ".join(map(str, offered))
-                raise ValueError(f"{name}={value[name]!r} must be one of {which}.")
-        return {name: int(value[name]) for name in offers}
 
     @classmethod
     def grid(cls) -> list[dict[str, Any]]:

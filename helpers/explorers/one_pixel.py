@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from torch.nn import functional as F
 
 from helpers import theme
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures import image_grid, outline
 
 __all__ = ["OnePixel"]
@@ -94,29 +94,17 @@ class OnePixel(LinkedFigure):
             weight=weights.tolist(),
             start_weight=weights.tolist(),
             order=list(range(pixels[0].size)),
-            value=defaults,
+            value={**defaults, **start},
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, int]:
-        value: Mapping[str, Any] = proposal["value"]
-        limits = {
-            "c_in": (1, len(self.image)),
-            "c_out": (1, len(self.weight)),
-            "pixel": (0, self._image[0].size - 1),
-            "channel": (0, value.get("c_out", 1) - 1),
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return {
+            "c_in": range(1, len(self.image) + 1),
+            "c_out": range(1, len(self.weight) + 1),
+            "pixel": range(self._image[0].size),
+            "channel": lambda value: range(value["c_out"]),
         }
-        if set(value) != set(limits):
-            raise ValueError(
-                f"OnePixel has the parameters {', '.join(limits)}, and got {', '.join(value)}."
-            )
-        for name, (low, high) in limits.items():
-            if value[name] not in range(low, high + 1):
-                raise ValueError(f"{name}={value[name]!r} must be an integer from {low} to {high}.")
-        return {name: int(value[name]) for name in limits}
 
     @traitlets.validate("weight")
     def _valid_weight(self, proposal: Any) -> list[list[float]]:

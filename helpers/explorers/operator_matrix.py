@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from helpers import theme
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures import outline
 from helpers.mixing import as_mixing, matrix_by_probing
 
@@ -127,38 +127,21 @@ class OperatorMatrix(LinkedFigure):
                 "out_pixel": 5,
                 "in_channel": 1,
                 "in_pixel": 5,
+                **start,
             },
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        selected = ("out_channel", "out_pixel", "in_channel", "in_pixel")
-        names = (*_CHOICES, *selected)
-        if set(value) != set(names):
-            raise ValueError(
-                f"OperatorMatrix has the parameters {', '.join(names)}, and got {', '.join(value)}."
-            )
-        for name, choices in _CHOICES.items():
-            if value[name] not in choices:
-                raise ValueError(
-                    f"{name}={value[name]!r} is none of {', '.join(map(repr, choices))}."
-                )
-        if value["kernel_size"] > _SIDE and value["padding"] == "none":
-            raise ValueError(
-                f"kernel_size={value['kernel_size']} does not fit into {_SIDE} x {_SIDE} pixels "
-                "without padding: set padding='zeros'."
-            )
-        pixels = _settings(value)["out"] ** 2
-        for name, count in zip(selected, (_CHANNELS, pixels, _CHANNELS, _SIDE**2), strict=True):
-            if value[name] not in range(count):
-                raise ValueError(
-                    f"{name}={value[name]!r} must be an integer from 0 to {count - 1}."
-                )
-        return {name: value[name] for name in names}
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be: a kernel larger than the image needs padding."""
+        paddings = _CHOICES["padding"]
+        return {
+            **_CHOICES,
+            "padding": lambda value: ("zeros",) if value["kernel_size"] > _SIDE else paddings,
+            "out_channel": range(_CHANNELS),
+            "out_pixel": lambda value: range(_settings(value)["out"] ** 2),
+            "in_channel": range(_CHANNELS),
+            "in_pixel": range(_SIDE**2),
+        }
 
     @classmethod
     def grid(cls) -> list[dict[str, Any]]:

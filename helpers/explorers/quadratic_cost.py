@@ -13,7 +13,7 @@ from torch import nn
 
 from helpers.blocks import TransformerBlock
 from helpers.budget import convnext_block, measure, swin_block, transformer_block
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures.bars import Bar, Piece, stacked_bars
 from helpers.mixers import WindowAttention
 
@@ -71,26 +71,12 @@ class QuadraticCost(LinkedFigure):
                 "sides": _OPTIONS["side"],
                 "presets": _EXAMPLES,
             },
-            value={"channels": 768, "patch": 16, "side": 224},
+            value={"channels": 768, "patch": 16, "side": 224, **start},
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, int]:
-        value: Mapping[str, Any] = proposal["value"]
-        if set(value) != set(_OPTIONS):
-            raise ValueError(
-                f"QuadraticCost has the parameters {', '.join(_OPTIONS)}, and got "
-                f"{', '.join(value)}."
-            )
-        for name, allowed in _OPTIONS.items():
-            if value[name] not in allowed:
-                raise ValueError(
-                    f"{name}={value[name]!r} must be one of {', '.join(map(str, allowed))}."
-                )
-        return {name: int(value[name]) for name in _OPTIONS}
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return _OPTIONS
 
     @classmethod
     def grid(cls) -> list[dict[str, Any]]:

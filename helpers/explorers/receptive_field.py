@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import traitlets
 from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
 from helpers import theme
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures import image_grid, outline
 
 __all__ = ["ReceptiveField"]
@@ -78,29 +77,22 @@ class ReceptiveField(LinkedFigure):
             "profiles, have the same scale.",
             value={**_START, **start},
         )
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, int | str]:
-        value: Mapping[str, Any] = proposal["value"]
-        if set(value) != set(_START):
-            raise ValueError(
-                f"ReceptiveField has the parameters {', '.join(_START)}, and got "
-                f"{', '.join(value)}."
-            )
-        for name, given in value.items():
-            choices = _CHOICES[name.split("_")[0]]
-            if isinstance(given, bool) or given not in choices:
-                raise ValueError(f"{name}={given!r} must be one of {', '.join(map(str, choices))}.")
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return {name: _CHOICES[name.split("_")[0]] for name in _START}
+
+    def objection(self, value: Mapping[str, Any]) -> str:
+        """Refuse a stack that reaches beyond the map."""
         for side in "ab":
             kernel, depth = value[f"kernel_{side}"], value[f"depth_{side}"]
             if depth * (kernel - 1) > _FURTHEST - 1:
-                raise ValueError(
+                return (
                     f"depth_{side}={depth} layers of {kernel} x {kernel} reach "
                     f"{depth * (kernel - 1) + 1} pixels: choose at most "
                     f"{(_FURTHEST - 1) // (kernel - 1)} layers, {_FURTHEST} pixels."
                 )
-        return {name: value[name] for name in _START}
+        return ""
 
     @classmethod
     def grid(cls) -> list[dict[str, Any]]:

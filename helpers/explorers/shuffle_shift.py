@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from helpers import theme
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures import image_grid, outline
 from helpers.mixers import DepthwiseConv, MultiHeadAttention
 
@@ -94,40 +94,22 @@ class ShuffleShift(LinkedFigure):
                 "filter_size": 3,
                 "padding": "circular",
                 "spot": 36,
+                **start,
             },
             **_numbers(),
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        shift = value.get("move") == "shift"
-        allowed: dict[str, Sequence[Any]] = {
-            "move": ("shift", "shuffle"),
-            "times": range(_SIDE) if shift else range(1, _SHUFFLES + 1),
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be: shuffles have numbers from 1, a shift may be by 0."""
+        times = {"shift": range(_SIDE), "shuffle": range(1, _SHUFFLES + 1)}
+        return {
+            "move": tuple(times),
+            "times": lambda value: times[value["move"]],
             "positions": (False, True),
             "filter_size": _KERNELS,
             "padding": ("circular", "zeros"),
             "spot": range(_SIDE**2),
         }
-        if set(value) != set(allowed):
-            raise ValueError(
-                f"ShuffleShift has the parameters {', '.join(allowed)}, and got {', '.join(value)}."
-            )
-        for name, choices in allowed.items():
-            given = value[name]
-            same_type = isinstance(given, bool) == isinstance(choices[0], bool)
-            if not same_type or given not in choices:
-                says = (
-                    f"an integer from {choices[0]} to {choices[-1]}"
-                    if isinstance(choices, range)
-                    else "one of " + ", ".join(map(repr, choices))
-                )
-                raise ValueError(f"{name}={given!r} must be {says}.")
-        return {name: value[name] for name in allowed}
 
     @staticmethod
     def order(move: str, times: int, height: int = _SIDE, width: int = _SIDE) -> list[int]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from helpers import figures
 from helpers.blocks import ConvNeXtBlock, TransformerBlock
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 
 __all__ = ["TwoBlocks"]
 
@@ -215,25 +215,12 @@ class TwoBlocks(LinkedFigure):
             "Thin grey: fixed.",
             parts=list(PARTS),
             widths=list(CHANNELS),
-            value={"part": "a", "channels": CHANNELS[0]},
+            value={"part": "a", "channels": CHANNELS[0], **start},
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        if set(value) != {"part", "channels"}:
-            raise ValueError(
-                f"TwoBlocks has the parameters part, channels, and got {', '.join(value)}."
-            )
-        if value["part"] not in _IDS:
-            raise ValueError(f"part={value['part']!r} must be one of {', '.join(_IDS)}.")
-        if value["channels"] not in CHANNELS:
-            offered = ", ".join(map(str, CHANNELS))
-            raise ValueError(f"channels={value['channels']!r} must be one of {offered}.")
-        return {"part": value["part"], "channels": int(value["channels"])}
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return {"part": _IDS, "channels": CHANNELS}
 
     @classmethod
     def grid(cls) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from helpers import theme
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures import outline
 from helpers.mixers import (
     Attention,
@@ -231,37 +231,21 @@ class TwoMatrices(LinkedFigure):
                 "image": "photograph",
                 "query": 7 * _SIDE + 4,
                 "key": -1,
+                **start,
             },
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        choices: dict[str, Sequence[Any]] = {
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be; the key -1 is none."""
+        return {
             "kernel_size": _KERNELS,
             "heads": _HEADS,
-            "head": range(value["heads"] if value.get("heads") in _HEADS else 1),
+            "head": lambda value: range(value["heads"]),
             "support": _SUPPORTS,
             "image": _IMAGES,
             "query": range(_SIDE**2),
             "key": range(-1, _SIDE**2),
         }
-        if set(value) != set(choices):
-            raise ValueError(
-                f"TwoMatrices has the parameters {', '.join(choices)}, and got {', '.join(value)}."
-            )
-        for name, known in choices.items():
-            if isinstance(value[name], bool) or value[name] not in known:
-                among = (
-                    f"an integer from {known[0]} to {known[-1]}"
-                    if isinstance(known, range)
-                    else "one of " + ", ".join(map(repr, known))
-                )
-                raise ValueError(f"{name}={value[name]!r} must be {among}.")
-        return {name: value[name] for name in choices}
 
     @traitlets.validate("painted")
     def _valid_painted(self, proposal: Any) -> list[int]:

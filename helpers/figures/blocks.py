@@ -11,7 +11,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangl
 
 from helpers import theme
 
-__all__ = ["two_blocks"]
+__all__ = ["arrow", "two_blocks"]
 
 _WIDTH, _HEIGHT = 7.2, 4.5
 _BOX = 2.2
@@ -173,12 +173,12 @@ def _column(ax: Axes, x: float, title: str, parts: tuple[_Part, ...]) -> None:
     ax.text(x, _HEIGHT - 0.16, title, ha="center", va="center", fontsize=15, weight="bold")
     above = _TOP
     for part in parts:
-        _arrow(ax, x, above, part.middle + part.height / 2)
+        arrow(ax, (x, above), (x, part.middle + part.height / 2))
         _box(ax, x, part)
         above = part.middle - part.height / 2
-    _arrow(ax, x, above, _LAST_SUM + 0.12)
+    arrow(ax, (x, above), (x, _LAST_SUM + 0.12))
     _sum(ax, x, _LAST_SUM)
-    _arrow(ax, x, _LAST_SUM - 0.12, 0.0)
+    arrow(ax, (x, _LAST_SUM - 0.12), (x, 0.0))
 
 
 def _box(ax: Axes, x: float, part: _Part) -> None:
@@ -215,16 +215,23 @@ def _box(ax: Axes, x: float, part: _Part) -> None:
         ax.text(x, part.middle - 0.14, part.note, ha="center", va="center", fontsize=theme.SMALL)
 
 
-def _arrow(ax: Axes, x: float, top: float, bottom: float) -> None:
+def arrow(
+    ax: Axes,
+    start: tuple[float, float],
+    end: tuple[float, float],
+    colour: str = theme.INK,
+    head: float = 12,
+) -> None:
+    """Draw an arrow of the block diagrams; `head` is the size of its tip in points."""
     ax.add_patch(
         FancyArrowPatch(
-            (x, top),
-            (x, bottom),
+            start,
+            end,
             arrowstyle="-|>",
-            mutation_scale=12,
+            mutation_scale=head,
             shrinkA=0,
             shrinkB=0,
-            color=theme.INK,
+            color=colour,
             linewidth=1.4,
         )
     )
@@ -245,15 +252,4 @@ def _skip(ax: Axes, x: float, top: float, bottom: float, side: int) -> None:
         color=theme.SKIP,
         linewidth=1.4,
     )
-    ax.add_patch(
-        FancyArrowPatch(
-            (x + side * 0.3, bottom),
-            (x + side * 0.12, bottom),
-            arrowstyle="-|>",
-            mutation_scale=12,
-            shrinkA=0,
-            shrinkB=0,
-            color=theme.SKIP,
-            linewidth=1.4,
-        )
-    )
+    arrow(ax, (x + side * 0.3, bottom), (x + side * 0.12, bottom), theme.SKIP)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyBboxPatch
 
 from helpers import theme
+from helpers.figures.blocks import arrow
 from helpers.morph import MORPH, Step
 
 __all__ = ["PLACES", "SIZE", "Box", "Skip", "diagram", "draw_step"]
@@ -172,7 +173,7 @@ def draw_step(
     for place in sorted(stops, key=lambda place: PLACES[place]):
         middle, height = PLACES[place]
         if place != "mixer channels":  # the mixer's second half
-            _arrow(ax, (_MIDDLE, above), (_MIDDLE, middle - height / 2))
+            arrow(ax, (_MIDDLE, above), (_MIDDLE, middle - height / 2), head=11)
         above = middle + height / 2
         if place.startswith("sum"):
             ax.add_patch(Circle((_MIDDLE, middle), 12, fc=theme.CARD, ec=theme.SKIP, lw=1.4))
@@ -222,19 +223,4 @@ def _skip(ax: Axes, skip: Skip) -> None:
     }
     ax.plot((_MIDDLE, away, away, edge), (top, top, end, end), **style)
     if not gone:
-        _arrow(ax, (edge - 6, end), (_MIDDLE - 12, end))
-
-
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    ax.add_patch(
-        FancyArrowPatch(
-            start,
-            end,
-            arrowstyle="-|>",
-            mutation_scale=11,
-            shrinkA=0,
-            shrinkB=0,
-            color=theme.INK,
-            linewidth=1.4,
-        )
-    )
+        arrow(ax, (edge - 6, end), (_MIDDLE - 12, end), head=11)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser import chromium
-from tests.browser.chromium import Open
+from helpers.explorers import LinkedFigure
+from tests.browser import chromium, pages
+from tests.browser.alone import alone
+from tests.browser.chromium import Open, Visit
+from tests.browser.explorer import Card
 
 # Two browsers and a kernel on two cores: a condition may take its time, and what is quick does not
 # wait for it.
 expect.set_options(timeout=20_000)
+
+OpenCard = Callable[..., Card]
 
 BUILD = Path(__file__).resolve().parent.parent.parent / "_build"
 
@@ -54,6 +59,42 @@ def built(*parts: str) -> Path:
             pytrace=False,
         )
     return path
+
+
+@pytest.fixture
+def quiet_visit(visit: Open) -> Iterator[Open]:
+    """Open pages for one test, none of which may have logged an error by its end."""
+    opened: list[Visit] = []
+
+    def open_page(*address: str | Path, **options: object) -> Visit:
+        opened.append(visit(*address, **options))
+        return opened[-1]
+
+    yield open_page
+    assert [error for one in opened for error in one.log.errors] == []
+
+
+@pytest.fixture
+def figure_alone(quiet_visit: Open, tmp_path: Path) -> OpenCard:
+    """Open a figure on a page of its own: ``figure_alone(EdgeHead(), color_scheme="dark")``."""
+
+    def open_figure(figure: LinkedFigure, **options: object) -> Card:
+        return Card(alone(quiet_visit, figure, tmp_path, **options).page, figure.name)
+
+    return open_figure
+
+
+@pytest.fixture
+def figure_in_book(quiet_visit: Open) -> OpenCard:
+    """Open a figure in the built book: ``figure_in_book("07_same_budget", NAME, "#side=600")``."""
+
+    def open_figure(page: str, name: str, address: str = "", **options: object) -> Card:
+        visit = quiet_visit(f"{built('book', f'{page}.html').as_uri()}{address}", **options)
+        opened = pages.ready(visit)
+        pages.unfold(opened)
+        return Card(opened, name)
+
+    return open_figure
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from playwright.sync_api import Locator, Page, expect
@@ -56,6 +57,11 @@ class Card:
     def button(self, name: str) -> Locator:
         """Give a button by what stands on it, or by its name for those who do not see it."""
         return self.root.get_by_role("button", name=name)
+
+    def choose(self, parameter: str, text: str) -> None:
+        """Click the choice of a parameter whose text begins so."""
+        control = self.root.locator(f'.ob-control[data-parameter="{parameter}"]')
+        control.locator("label", has_text=re.compile(f"^{text}")).click()
 
     def settled(self) -> Card:
         """Wait until the picture in view is that of the state asked for, and is drawn."""

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.chromium import Open
-from tests.browser.conftest import built
-from tests.browser.explorer import Card
-from tests.browser.pages import ready
+from tests.browser.conftest import OpenCard
 
 pytestmark = pytest.mark.browser
 
-NAME = "budget_designer"
+FIGURE = ("07_same_budget", "budget_designer")
 
 
-@pytest.fixture
-def page_file() -> Path:
-    return built("book", "07_same_budget.html")
-
-
-def test_a_locked_total_turns_swin_into_convnext(visit: Open, page_file: Path) -> None:
-    card = Card(ready(visit(page_file)), NAME)
+def test_a_locked_total_turns_swin_into_convnext(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     card.root.get_by_label("ConvNeXt-T", exact=True).focus()
     assert "depths 2, 2, 6, 2" in card.press("ArrowRight").seen().readout
     card.root.get_by_label("lock parameters").focus()
@@ -42,8 +32,8 @@ def test_a_locked_total_turns_swin_into_convnext(visit: Open, page_file: Path) -
     expect(card.control("depth3")).to_be_enabled()
 
 
-def test_every_slider_is_said_and_drawn(visit: Open, page_file: Path) -> None:
-    card = Card(ready(visit(page_file)), NAME)
+def test_every_slider_is_said_and_drawn(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     before = card.seen()
     for name in ("width", "kernel", "expansion", "image", "depth1", "depth4"):
         card.control(name).focus()
@@ -59,11 +49,9 @@ def test_every_slider_is_said_and_drawn(visit: Open, page_file: Path) -> None:
     expect(card.root.locator("thead")).to_contain_text("of ViT-B")
 
 
-def test_an_address_gives_the_nearest_net(visit: Open, page_file: Path) -> None:
-    opened = visit(f"{page_file.as_uri()}#width=100&heads=7&depth1=99&mixer=pooling&lock=-3")
-    card = Card(ready(opened), NAME)
+def test_an_address_gives_the_nearest_net(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE, "#width=100&heads=7&depth1=99&mixer=pooling&lock=-3")
     expect(card.value("width")).to_have_text("96")
     expect(card.value("depth1")).to_have_text("36")
     expect(card.root.get_by_label("depthwise conv")).to_be_checked()
     expect(card.root.get_by_label("lock parameters")).not_to_be_checked()
-    assert opened.log.errors == []

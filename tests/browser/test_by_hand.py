@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from helpers.explorers import ByHand
-from tests.browser.alone import alone
-from tests.browser.chromium import Open
-from tests.browser.conftest import built
+from tests.browser.conftest import OpenCard
 from tests.browser.explorer import Card
-from tests.browser.pages import ready, unfold
 
 pytestmark = pytest.mark.browser
 
 MINUS = "\N{MINUS SIGN}"
 
 
+FIGURE = ("04_who_chooses_the_weights", "by_hand")
+
+
 @pytest.fixture
-def card(visit: Open) -> Card:
-    page: Page = ready(visit(built("book", "04_who_chooses_the_weights.html")))
-    unfold(page)
-    return Card(page, "by_hand")
+def card(figure_in_book: OpenCard) -> Card:
+    return figure_in_book(*FIGURE)
 
 
 def answer(card: Card, text: str) -> None:
@@ -77,10 +74,15 @@ def test_a_worksheet_is_done_by_typing_and_by_being_shown(card: Card) -> None:
 
 
 @pytest.mark.parametrize("sheet", ["depthwise", "attention"])
-def test_the_code_computes_what_the_worksheet_says(visit: Open, tmp_path: Path, sheet: str) -> None:
+def test_the_code_computes_what_the_worksheet_says(figure_alone: OpenCard, sheet: str) -> None:
     figure = ByHand(sheet=sheet)
-    page = alone(visit, figure, tmp_path).page
-    lines = page.locator(".ob-code pre").inner_text().replace("▶", " ").splitlines()
+    lines = (
+        figure_alone(figure)
+        .root.locator(".ob-code pre")
+        .inner_text()
+        .replace("▶", " ")
+        .splitlines()
+    )
     names: dict[str, Any] = {"tensor": lambda x: torch.tensor(x).float(), "F": F, "math": math}
     exec("\n".join(line.strip() for line in lines[:-1]), names)
     expected = figure.outputs()
@@ -110,12 +112,9 @@ def test_the_numbers_are_the_readers(card: Card) -> None:
     expect(card.root).to_have_attribute("data-line", "0")
 
 
-def test_any_address_leads_to_a_state_that_exists(visit: Open) -> None:
-    page = built("book", "04_who_chooses_the_weights.html").as_uri()
-    opened = visit(f"{page}#sheet=attention&line=99")
-    card = Card(ready(opened), "by_hand")
+def test_any_address_leads_to_a_state_that_exists(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE, "#sheet=attention&line=99")
     expect(card.root).to_have_attribute("data-sheet", "attention")
     expect(card.root).to_have_attribute("data-line", "16")
-    opened.page.evaluate("() => { location.hash = '#sheet=nothing&line=x' }")
+    card.page.evaluate("() => { location.hash = '#sheet=nothing&line=x' }")
     expect(card.root).to_have_attribute("data-sheet", re.compile("depthwise"))
-    assert opened.log.errors == []

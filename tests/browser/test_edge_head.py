@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
 from helpers.explorers import EdgeHead
 from tests.browser.access import violations
-from tests.browser.alone import alone
-from tests.browser.chromium import Open
-from tests.browser.explorer import Card, tab_to
+from tests.browser.conftest import OpenCard
+from tests.browser.explorer import tab_to
 
 pytestmark = pytest.mark.browser
 
 
-def opened(visit: Open, folder: Path, **options: object) -> Card:
-    return Card(alone(visit, EdgeHead(), folder, **options).page, "edge_head")
-
-
-def choose(card: Card, parameter: str, text: str) -> None:
-    control = card.root.locator(f'.ob-control[data-parameter="{parameter}"]')
-    control.locator("label", has_text=re.compile(f"^{text}")).click()
-
-
-def test_no_scores_of_one_head_pass_the_half(visit: Open, tmp_path: Path) -> None:
-    card = opened(visit, tmp_path)
+def test_no_scores_of_one_head_pass_the_half(figure_alone: OpenCard) -> None:
+    card = figure_alone(EdgeHead())
     start = card.seen()
     assert "32.4 % of the target" in start.readout
     assert "At best one head reaches 50.0 %" in start.readout
@@ -41,30 +28,30 @@ def test_no_scores_of_one_head_pass_the_half(visit: Open, tmp_path: Path) -> Non
     assert card.press("Enter").seen().readout == start.readout
 
 
-def test_two_heads_or_a_skip_do_it(visit: Open, tmp_path: Path) -> None:
-    card = opened(visit, tmp_path)
-    choose(card, "two_heads", "two")
+def test_two_heads_or_a_skip_do_it(figure_alone: OpenCard) -> None:
+    card = figure_alone(EdgeHead())
+    card.choose("two_heads", "two")
     expect(card.readout).to_contain_text("100.0 % of the target")
-    choose(card, "two_heads", "one")
-    choose(card, "kernel", "difference")
-    choose(card, "skip", "on")
+    card.choose("two_heads", "one")
+    card.choose("kernel", "difference")
+    card.choose("skip", "on")
     card.button("Best scores").click()
     expect(card.readout).to_contain_text("times −1. Together they are [−1, 1, 0], 100.0 %")
-    choose(card, "kernel", "Laplacian")
+    card.choose("kernel", "Laplacian")
     card.button("Best scores").click()
     expect(card.readout).to_contain_text("83.3 % of the target")
-    choose(card, "signal", "a line of the photograph")
+    card.choose("signal", "a line of the photograph")
     expect(card.root.locator(".eh-credit")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(visit: Open, tmp_path: Path, scheme: str) -> None:
-    card = opened(visit, tmp_path, color_scheme=scheme)
-    choose(card, "two_heads", "two")
-    choose(card, "skip", "on")
+def test_axe_finds_nothing_serious(figure_alone: OpenCard, scheme: str) -> None:
+    card = figure_alone(EdgeHead(), color_scheme=scheme)
+    card.choose("two_heads", "two")
+    card.choose("skip", "on")
     assert violations(card.page, "main") == []
 
 
-def test_a_phone_scrolls_in_one_direction(visit: Open, tmp_path: Path) -> None:
-    card = opened(visit, tmp_path, viewport={"width": 375, "height": 800})
+def test_a_phone_scrolls_in_one_direction(figure_alone: OpenCard) -> None:
+    card = figure_alone(EdgeHead(), viewport={"width": 375, "height": 800})
     assert card.page.evaluate("() => document.documentElement.scrollWidth") <= 375

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.chromium import Open
-from tests.browser.conftest import built
-from tests.browser.explorer import Card
-from tests.browser.pages import ready, unfold
+from tests.browser.conftest import OpenCard
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def path() -> Path:
-    return built("book", "03_groups_and_heads.html")
+FIGURE = ("03_groups_and_heads", "groups_heads")
 
 
-def opened(visit: Open, path: Path, state: str = "") -> tuple[Page, Card]:
-    page = ready(visit(path.as_uri() + state))
-    unfold(page)
-    return page, Card(page, "groups_heads")
-
-
-def test_groups_cut_wires_and_bars_and_heads_do_not(visit: Open, path: Path) -> None:
-    _, card = opened(visit, path)
+def test_groups_cut_wires_and_bars_and_heads_do_not(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     expect(card.readout).to_contain_text("reads 4 of 8 input channels")
     card.control("groups").focus()
     card.press("End")
@@ -47,8 +34,8 @@ def test_groups_cut_wires_and_bars_and_heads_do_not(visit: Open, path: Path) -> 
     expect(card.readout).to_contain_text("reads 4 of 8 input channels")
 
 
-def test_a_click_on_the_wires_follows_another_channel(visit: Open, path: Path) -> None:
-    _, card = opened(visit, path)
+def test_a_click_on_the_wires_follows_another_channel(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     wires = card.root.locator(".gh-left .gh-wires")
     wires.scroll_into_view_if_needed()
     box = wires.bounding_box()
@@ -57,10 +44,10 @@ def test_a_click_on_the_wires_follows_another_channel(visit: Open, path: Path) -
     expect(card.value("channel")).to_have_text("7")
 
 
-def test_an_address_with_impossible_numbers_gives_the_nearest_state(
-    visit: Open, path: Path
+def test_an_impossible_address_gives_the_nearest_state(
+    figure_in_book: OpenCard,
 ) -> None:
-    _, card = opened(visit, path, "#groups=3&heads=99&channels=7&channel=-4&kernel_size=x")
+    card = figure_in_book(*FIGURE, "#groups=3&heads=99&channels=7&channel=-4&kernel_size=x")
     expect(card.readout).to_contain_text("Output channel 0")
     expect(card.value("heads")).to_have_text("8")
     expect(card.value("kernel_size")).to_have_text("7")

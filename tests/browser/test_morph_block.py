@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.chromium import Open
-from tests.browser.conftest import built
+from tests.browser.conftest import OpenCard
 from tests.browser.explorer import Card, tab_to
-from tests.browser.pages import ready
 
 pytestmark = pytest.mark.browser
 
-NAME = "morph_block"
+FIGURE = ("05_block_correspondence", "morph_block")
 
 
 @pytest.fixture
-def page(visit: Open) -> Page:
-    return ready(visit(built("book", "05_block_correspondence.html"), reduced_motion="reduce"))
+def card(figure_in_book: OpenCard) -> Card:
+    return figure_in_book(*FIGURE, reduced_motion="reduce")
 
 
-def test_next_back_and_the_arrow_keys_go_a_step(page: Page) -> None:
-    card = Card(page, NAME)
+def test_next_back_and_the_arrow_keys_go_a_step(card: Card) -> None:
     tab_to(card.button("Next"))
     for key, step in (("Enter", 1), ("ArrowRight", 2), ("ArrowRight", 3), ("ArrowLeft", 2)):
         card.press(key)
@@ -38,8 +35,7 @@ def test_next_back_and_the_arrow_keys_go_a_step(page: Page) -> None:
     expect(card.button("Back")).to_have_attribute("aria-disabled", "true")
 
 
-def test_a_column_is_a_step_and_the_drawing_says_what_it_is(page: Page) -> None:
-    card = Card(page, NAME)
+def test_a_column_is_a_step_and_the_drawing_says_what_it_is(card: Card) -> None:
     card.root.locator(".mb-columns").first.locator(".mb-column").nth(13).click()
     expect(card.root).to_have_attribute("data-step", "13")
     expect(card.button("Next")).to_have_attribute("aria-disabled", "true")
@@ -49,8 +45,7 @@ def test_a_column_is_a_step_and_the_drawing_says_what_it_is(page: Page) -> None:
     expect(card.readout).to_contain_text("one count by coincidence")
 
 
-def test_kernel_and_heads_change_the_numbers(page: Page) -> None:
-    card = Card(page, NAME)
+def test_kernel_and_heads_change_the_numbers(card: Card) -> None:
     for _ in range(2):
         card.button("Next").click()
     card.root.locator('[data-parameter="kernel"] input').first.check()
@@ -59,9 +54,7 @@ def test_kernel_and_heads_change_the_numbers(page: Page) -> None:
     expect(card.readout).to_contain_text("111,990 parameters")
 
 
-def test_an_address_that_cannot_be_becomes_one_that_can(visit: Open) -> None:
-    address = built("book", "05_block_correspondence.html").as_uri()
-    page = ready(visit(f"{address}#step=99&kernel=4&heads=5"))
-    step = Card(page, NAME).root.get_attribute("data-step")
-    assert step in ("0", "13")
-    expect(Card(page, NAME).readout).to_contain_text("74,208")
+def test_an_address_that_cannot_be_becomes_one_that_can(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE, "#step=99&kernel=4&heads=5")
+    assert card.root.get_attribute("data-step") in ("0", "13")
+    expect(card.readout).to_contain_text("74,208")

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser import pages
-from tests.browser.chromium import Open
-from tests.browser.conftest import built
-from tests.browser.explorer import Card, tab_to
+from tests.browser.conftest import OpenCard
+from tests.browser.explorer import tab_to
 
 pytestmark = pytest.mark.browser
 
-NAME = "operator_matrix"
+FIGURE = ("02_convolution_is_a_matrix", "operator_matrix")
 
 
-def opened(visit: Open, address: str = "", **options: object) -> tuple[Page, Card]:
-    path = built("book", "02_convolution_is_a_matrix.html")
-    page = pages.ready(visit(path.as_uri() + address, **options))
-    return page, Card(page, NAME)
-
-
-def test_what_it_is_for_is_seen_untouched(visit: Open) -> None:
-    _, card = opened(visit)
+def test_what_it_is_for_is_seen_untouched(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     expect(card.readout).to_contain_text("52 numbers fill 1,600 of 4,096 cells, the very cells")
     rows = card.root.locator(".om-counts tbody tr")
     assert [row.inner_text().split()[-2:] for row in rows.all()] == [
@@ -30,8 +22,8 @@ def test_what_it_is_for_is_seen_untouched(visit: Open) -> None:
     ]  # fmt: skip
 
 
-def test_keys_move_the_cell_and_reset_goes_back(visit: Open) -> None:
-    _page, card = opened(visit)
+def test_keys_move_the_cell_and_reset_goes_back(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     matrix = card.root.get_by_role("application")
     tab_to(matrix)
     start = card.readout.inner_text()
@@ -48,22 +40,22 @@ def test_keys_move_the_cell_and_reset_goes_back(visit: Open) -> None:
     expect(card.readout).to_have_text(start)
 
 
-def test_hover_looks_and_a_click_chooses(visit: Open) -> None:
-    page, card = opened(visit)
+def test_hover_looks_and_a_click_chooses(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     box = card.root.locator(".ob-cells").bounding_box()
     assert box
     start = card.readout.inner_text()
     card.root.locator(".ob-cells").hover(position={"x": 2, "y": 2})
     expect(card.readout).to_contain_text("Row 0: ")
-    page.mouse.move(box["x"] - 30, box["y"] - 30)
+    card.page.mouse.move(box["x"] - 30, box["y"] - 30)
     expect(card.readout).to_have_text(start)
     card.root.locator(".ob-cells").click(position={"x": 2, "y": 2})
-    page.mouse.move(box["x"] - 30, box["y"] - 30)
+    card.page.mouse.move(box["x"] - 30, box["y"] - 30)
     expect(card.readout).to_contain_text("Row 0: ")
 
 
-def test_only_what_exists_can_be_chosen(visit: Open) -> None:
-    _page, card = opened(visit)
+def test_only_what_exists_can_be_chosen(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     slider = card.control("kernel_size")
     slider.focus()
     card.press("ArrowRight")
@@ -81,9 +73,9 @@ def test_only_what_exists_can_be_chosen(visit: Open) -> None:
     expect(card.root.locator("[data-parameter='stride'] label")).to_have_text(["1"])
 
 
-def test_an_address_may_hold_anything(visit: Open) -> None:
+def test_an_address_may_hold_anything(figure_in_book: OpenCard) -> None:
     visited = "#layer=nonsense&kernel_size=5&padding=none&stride=2&out_pixel=99&in_channel=x"
-    _page, card = opened(visit, visited)
+    card = figure_in_book(*FIGURE, visited)
     expect(card.root.get_by_label("dense conv")).to_be_checked()
     expect(card.value("kernel_size")).to_have_text("5")
     expect(card.readout).to_contain_text("400 numbers fill")

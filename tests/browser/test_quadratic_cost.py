@@ -5,18 +5,15 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.chromium import Open
-from tests.browser.conftest import built
-from tests.browser.explorer import Card
-from tests.browser.pages import ready
+from tests.browser.conftest import OpenCard
 
 pytestmark = pytest.mark.browser
 
-NAME = "quadratic_cost"
+FIGURE = ("07_same_budget", "quadratic_cost")
 
 
-def test_the_share_grows_with_the_image(visit: Open) -> None:
-    card = Card(ready(visit(built("book", "07_same_budget.html"))), NAME)
+def test_the_share_grows_with_the_image(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     start = card.seen()
     assert "4.1\u00a0%" in start.readout
     card.control("side").focus()
@@ -35,9 +32,7 @@ def test_the_share_grows_with_the_image(visit: Open) -> None:
     assert card.press("Enter").seen().readout == start.readout
 
 
-def test_an_address_gives_the_nearest_image(visit: Open) -> None:
-    opened = visit(f"{built('book', '07_same_budget.html').as_uri()}#side=600&channels=x&patch=5")
-    card = Card(ready(opened), NAME)
+def test_an_address_gives_the_nearest_image(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE, "#side=600&channels=x&patch=5")
     expect(card.value("side")).to_have_text("640")
     expect(card.readout).to_contain_text("C = 768, patches of 4")
-    assert opened.log.errors == []

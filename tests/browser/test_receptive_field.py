@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from playwright.sync_api import expect
 
 from helpers.explorers import ReceptiveField
-from tests.browser.alone import alone
-from tests.browser.chromium import Open
-from tests.browser.explorer import Card
+from tests.browser.conftest import OpenCard
 
 pytestmark = pytest.mark.browser
 
 
-def test_it_moves_with_the_keyboard_and_goes_back(visit: Open, tmp_path: Path) -> None:
-    opened = alone(visit, ReceptiveField(), tmp_path)
-    card = Card(opened.page, "receptive_field")
+def test_it_moves_with_the_keyboard_and_goes_back(figure_alone: OpenCard) -> None:
+    card = figure_alone(ReceptiveField())
     expect(card.readout).to_contain_text("18.4 % and 49.5 %")
     card.control("depth_b").focus()
     assert "four 3 × 3 9 × 9" in card.press("ArrowRight").seen().readout
@@ -27,13 +22,10 @@ def test_it_moves_with_the_keyboard_and_goes_back(visit: Open, tmp_path: Path) -
     expect(card.root.locator("table")).to_contain_text("451,584")
     card.button("Reset").focus()
     assert "Both reach 7 × 7" in card.press("Enter").seen().readout
-    assert opened.log.errors == []
 
 
-def test_a_larger_kernel_keeps_the_reach_within_bounds(visit: Open, tmp_path: Path) -> None:
-    opened = alone(visit, ReceptiveField(depth_b=8), tmp_path)
-    card = Card(opened.page, "receptive_field")
+def test_a_larger_kernel_keeps_the_reach_within_bounds(figure_alone: OpenCard) -> None:
+    card = figure_alone(ReceptiveField(depth_b=8))
     card.control("kernel_b").focus()
     card.press("End")
     expect(card.value("depth_b")).to_have_text("4")
-    assert opened.log.errors == []

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, expect
 
-from tests.browser.chromium import Open
-from tests.browser.conftest import built
+from tests.browser.conftest import OpenCard
 from tests.browser.explorer import Card
-from tests.browser.pages import ready
 
 pytestmark = pytest.mark.browser
 
 
+FIGURE = ("00_start_here", "two_blocks")
+
+
 @pytest.fixture
-def card(visit: Open) -> Card:
-    page = ready(visit(built("book", "00_start_here.html")))
-    card = Card(page, "two_blocks")
+def card(figure_in_book: OpenCard) -> Card:
+    card = figure_in_book(*FIGURE)
     card.root.scroll_into_view_if_needed()
     return card
 
@@ -99,9 +99,8 @@ def test_the_slider_steps_and_reset_goes_back(card: Card) -> None:
         ("#part=head&channels=7", "Widen: exact"),
     ],
 )
-def test_the_address_holds_a_state(visit: Open, hash: str, says: str) -> None:
-    page: Page = ready(visit(built("book", "00_start_here.html").as_uri() + hash))
-    expect(Card(page, "two_blocks").readout).to_contain_text(says)
+def test_the_address_holds_a_state(figure_in_book: OpenCard, hash: str, says: str) -> None:
+    expect(figure_in_book(*FIGURE, hash).readout).to_contain_text(says)
 
 
 def test_its_own_script_is_quick(card: Card) -> None:

@@ -105,8 +105,6 @@ function big(n) {
 
 const DEPTHS = ["depth1", "depth2", "depth3", "depth4"];
 const design = (value) => ({ ...value, depths: DEPTHS.map((key) => value[key]) });
-const nearest = (list, wanted) =>
-  list.reduce((best, one) => (Math.abs(one - wanted) < Math.abs(best - wanted) ? one : best));
 const headsFor = (width) => [1, 2, 3, 4, 6, 8, 12, 16, 24, 32].filter((n) => width % n === 0);
 const percent = (part, whole) => `${obText((100 * part) / whole, 1)}\u00a0%`;
 
@@ -157,15 +155,12 @@ function render({ model, el }) {
 
   // ---- Changes -------------------------------------------------------------------------------
   const settled = (value) => {
-    const now = { ...value, width: nearest(options.widths[value.stages], value.width) };
-    now.heads = nearest(headsFor(now.width), now.heads);
+    const now = { ...value, width: obNearest(options.widths[value.stages], value.width) };
+    now.heads = obNearest(headsFor(now.width), now.heads);
     if (now.lock > 0) follow({ ...design(now), depths: base }).forEach((depth, i) => (now[DEPTHS[i]] = depth));
     return now;
   };
-  const put = (value) => {
-    model.set("value", value);
-    model.save_changes();
-  };
+  const put = (value) => obChange(model, value);
   const change = (entries) => put(settled({ ...model.get("value"), ...entries }));
   const depthsOf = (value) => DEPTHS.map((key) => value[key]);
   /** From four stages to one and back: as many blocks, and the width of the third stage. */
@@ -332,31 +327,27 @@ function render({ model, el }) {
   };
 
   // ---- What the model says ---------------------------------------------------------------------
-  const valueChanged = () => {
-    const given = value();
+  const valid = (given) => {
     const from = model.get("start");
-    const pick = (key, list) => (list.includes(given[key]) ? given[key] : from[key]);
-    const whole = (key, low, high) => (Number.isInteger(given[key]) ? Math.min(high, Math.max(low, given[key])) : from[key]);
-    const valid = {
-      stages: pick("stages", [4, 1]), mixer: pick("mixer", ["depthwise", "attention"]),
-      width: Number.isFinite(given.width) ? given.width : from.width,
+    const pick = (key, list) => obAmong(list, given[key], from[key]);
+    const whole = (key, low, high) => obWhole(given[key], low, high, from[key]);
+    const finite = (key) => (Number.isFinite(given[key]) ? given[key] : from[key]);
+    const stages = pick("stages", [4, 1]);
+    const width = obNearest(options.widths[stages], finite("width"));
+    return {
+      stages, mixer: pick("mixer", ["depthwise", "attention"]), width,
       ...Object.fromEntries(DEPTHS.map((key) => [key, whole(key, 1, DEEPEST)])),
-      kernel: pick("kernel", options.kernels), heads: Number.isFinite(given.heads) ? given.heads : from.heads,
+      kernel: pick("kernel", options.kernels), heads: obNearest(headsFor(width), finite("heads")),
       expansion: pick("expansion", options.expansions), image: pick("image", options.images),
       lock: whole("lock", 0, 1e11), against: pick("against", names),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    valid.width = nearest(options.widths[valid.stages], valid.width);
-    valid.heads = nearest(headsFor(valid.width), valid.heads);
-    base ??= depthsOf(valid);
-    if (valid.lock === 0) base = null;
-    if (JSON.stringify(valid) !== JSON.stringify(given)) put(valid);
-    show();
   };
-  model.on("change:value", valueChanged);
-  valueChanged();
+  const stop = obState(model, valid, () => {
+    base = value().lock > 0 ? (base ?? depthsOf(value())) : null;
+    show();
+  });
   el.replaceChildren(card);
-  return () => model.off("change:value", valueChanged);
+  return stop;
 }
 
 export default { render };

@@ -162,10 +162,7 @@ function render({ model, el }) {
     const numbers = { x: model.get("x"), filter: model.get("filter"), weight: model.get("weight") };
     return { ...model.get("value"), numbers };
   };
-  const change = (entries) => {
-    model.set("value", { ...model.get("value"), ...entries });
-    model.save_changes();
-  };
+  const change = (entries) => obChange(model, entries);
   let lines = {};
   let result = null;
   let rolls = 0;
@@ -422,32 +419,23 @@ function render({ model, el }) {
   };
 
   // ---- What the model says -------------------------------------------------------------------------
-  const numbersChanged = () => {
+  const count = () => {
     const { numbers } = state();
     result = compute(numbers);
     lines = Object.fromEntries(SHEETS.map((sheet) => [sheet, linesOf(sheet, numbers, result)]));
+  };
+  const numbersChanged = () => {
+    count();
     draw();
   };
-  const valueChanged = () => {
-    const value = model.get("value");
-    const sheet = SHEETS.includes(value.sheet) ? value.sheet : SHEETS[0];
-    const line = Number.isInteger(value.line) ? Math.min(HOW_MANY[sheet], Math.max(0, value.line)) : 0;
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (sheet !== value.sheet || line !== value.line) {
-      model.set("value", { sheet, line });
-      model.save_changes();
-    }
-    draw();
+  const valid = (value) => {
+    const sheet = obAmong(SHEETS, value.sheet);
+    return { sheet, line: obWhole(value.line, 0, HOW_MANY[sheet]) };
   };
-  const keys = ["x", "filter", "weight"];
-  model.on("change:value", valueChanged);
-  for (const key of keys) model.on(`change:${key}`, numbersChanged);
-  numbersChanged();
+  count();
+  const stop = obState(model, valid, draw, { x: numbersChanged, filter: numbersChanged, weight: numbersChanged });
   el.replaceChildren(card);
-  return () => {
-    model.off("change:value", valueChanged);
-    for (const key of keys) model.off(`change:${key}`, numbersChanged);
-  };
+  return stop;
 }
 
 export default { render };

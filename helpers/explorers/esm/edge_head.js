@@ -101,10 +101,7 @@ function render({ model, el }) {
   const targets = model.get("targets");
   const signals = model.get("signals");
   const names = Object.keys(targets);
-  const set = (entries) => {
-    model.set("value", { ...model.get("value"), ...entries });
-    model.save_changes();
-  };
+  const set = (entries) => obChange(model, entries);
 
   // ---- The kernels: a row each, with what it sums to ------------------------------------------------
   const rows = ["target", "head 1", "times its scale", "head 2", "times its scale", "skip", "together", "missing"];
@@ -188,10 +185,7 @@ function render({ model, el }) {
     scores.slice(0, value.two_heads ? 2 : 1).forEach((list, h) => list.forEach((score, at) => (entries[`${EH_PLACES[at]}_${h + 1}`] = score)));
     set(entries);
   });
-  const reset = obButton("Reset", "", () => {
-    model.set("value", { ...model.get("start") });
-    model.save_changes();
-  }, "ob-button ob-reset");
+  const reset = obButton("Reset", "", () => set(model.get("start")), "ob-button ob-reset");
   controls.append(kernel.element, heads.element, skip.element, signalChoice.element, best, reset);
 
   const listing = obCode();
@@ -257,26 +251,18 @@ function render({ model, el }) {
   };
 
   // ---- What the model says -----------------------------------------------------------------------------------
-  const valueChanged = () => {
-    const value = model.get("value");
+  const valid = (value) => {
     const score = (given) => (Number.isFinite(given) ? Math.max(-EH_MOST, Math.min(EH_MOST, Math.round(given / EH_STEP) * EH_STEP)) + 0 : 0);
-    const valid = {
-      kernel: names.includes(value.kernel) ? value.kernel : names[0],
+    return {
+      kernel: obAmong(names, value.kernel),
       ...Object.fromEntries([1, 2].flatMap((head) => EH_PLACES.map((place) => [`${place}_${head}`, score(value[`${place}_${head}`])]))),
       two_heads: value.two_heads === true, skip: value.skip === true,
-      signal: value.signal in signals ? value.signal : Object.keys(signals)[0],
+      signal: obAmong(Object.keys(signals), value.signal),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (Object.keys(valid).some((key) => valid[key] !== value[key])) {
-      model.set("value", valid);
-      model.save_changes();
-    }
-    show();
   };
-  model.on("change:value", valueChanged);
-  valueChanged();
+  const stop = obState(model, valid, show);
   el.replaceChildren(card);
-  return () => model.off("change:value", valueChanged);
+  return stop;
 }
 
 export default { render };

@@ -118,17 +118,8 @@ function code({ channels, kernel_size: k, groups, heads, channel }, conv, attent
 function render({ model, el }) {
   const { card, controls, body, readout, say } = obCard(model, "groups_heads");
   const listing = obCode();
-  const change = (entries) => {
-    const value = { ...model.get("value"), ...entries };
-    const allowed = divisors(value.channels);
-    for (const name of ["groups", "heads"]) {
-      // Another number of channels: the nearest number that divides it.
-      value[name] = allowed.reduce((best, n) => (Math.abs(n - value[name]) < Math.abs(best - value[name]) ? n : best));
-    }
-    value.channel = Math.min(value.channel, value.channels - 1);
-    model.set("value", value);
-    model.save_changes();
-  };
+  // Another number of channels: the nearest number of groups and of heads that divides it.
+  const change = (entries) => obChange(model, valid({ ...model.get("value"), ...entries }));
 
   // ---- The views -----------------------------------------------------------------------------
   const half = (side, name) => {
@@ -294,33 +285,20 @@ function render({ model, el }) {
   const inGroups = obSlider({ name: "groups", label: "groups G", onChange: pick("groups") });
   const inHeads = obSlider({ name: "heads", label: "heads H", onChange: pick("heads") });
   const followed = obSlider({ name: "channel", label: "channel", onChange: (n) => change({ channel: n }) });
-  const reset = obButton("Reset", "", () => {
-    model.set("value", { ...model.get("start") });
-    model.save_changes();
-  }, "ob-button ob-reset");
+  const reset = obButton("Reset", "", () => change(model.get("start")), "ob-button ob-reset");
   controls.append(inGroups.element, inHeads.element, kernels.element, followed.element, sizes.element, reset);
 
-  const nearest = (list, value, otherwise) =>
-    Number.isFinite(value) ? list.reduce((best, n) => (Math.abs(n - value) < Math.abs(best - value) ? n : best)) : otherwise;
-  const valueChanged = () => {
-    const value = model.get("value");
-    const channels = nearest(GH_CHANNELS, value.channels, 8);
-    const valid = {
-      channels, kernel_size: nearest(GH_KERNELS, value.kernel_size, 7),
-      groups: nearest(divisors(channels), value.groups, 1), heads: nearest(divisors(channels), value.heads, 1),
-      channel: Number.isInteger(value.channel) ? Math.max(0, Math.min(channels - 1, value.channel)) : 0,
+  const valid = (value) => {
+    const channels = obNearest(GH_CHANNELS, value.channels, 8);
+    return {
+      channels, kernel_size: obNearest(GH_KERNELS, value.kernel_size, 7),
+      groups: obNearest(divisors(channels), value.groups), heads: obNearest(divisors(channels), value.heads),
+      channel: obWhole(value.channel, 0, channels - 1),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (JSON.stringify(valid) !== JSON.stringify(value)) {
-      model.set("value", valid);
-      model.save_changes();
-    }
-    show();
   };
-  model.on("change:value", valueChanged);
-  valueChanged();
+  const stop = obState(model, valid, show);
   el.replaceChildren(card);
-  return () => model.off("change:value", valueChanged);
+  return stop;
 }
 
 export default { render };

@@ -145,10 +145,7 @@ function render({ model, el }) {
   const { card, controls, body, readout, say } = obCard(model, "heads_kernel");
   const big = obLecture() && !obSlide() ? 1.28 : obSlide() ? 1.14 : 1;
   const listing = obCode();
-  const change = (entries) => {
-    model.set("value", { ...model.get("value"), ...entries });
-    model.save_changes();
-  };
+  const change = (entries) => obChange(model, entries);
   const cellSize = (view, pixels) => view.cells.style.setProperty("--ob-cell", `${(pixels * big).toFixed(2)}px`);
 
   // ---- The views -----------------------------------------------------------------------------
@@ -297,34 +294,19 @@ function render({ model, el }) {
     },
   });
   const borders = obRadios({ name: "border", label: "border", onChange: (n) => change({ border: BORDERS[n] }) });
-  const reset = obButton("Reset", "", () => {
-    model.set("value", { ...model.get("start") });
-    model.save_changes();
-  }, "ob-button ob-reset");
+  const reset = obButton("Reset", "", () => change(model.get("start")), "ob-button ob-reset");
   controls.append(sharp.element, sizes.element, borders.element, reset);
 
-  const nearest = (list, value, otherwise) =>
-    Number.isFinite(value) ? list.reduce((best, one) => (Math.abs(one - value) < Math.abs(best - value) ? one : best)) : otherwise;
-  const within = (value, count) => (Number.isInteger(value) ? Math.max(0, Math.min(count - 1, value)) : 0);
-  const valueChanged = () => {
-    const value = model.get("value");
-    const size = nearest(SIZES, value.size, 3);
-    const valid = {
-      sharpness: nearest(SHARPNESS, value.sharpness, 2), size,
-      border: BORDERS.includes(value.border) ? value.border : "padded",
-      query: within(value.query, side * side), head: within(value.head, size * size),
+  const valid = (value) => {
+    const size = obNearest(SIZES, value.size, 3);
+    return {
+      sharpness: obNearest(SHARPNESS, value.sharpness, 2), size, border: obAmong(BORDERS, value.border, "padded"),
+      query: obWhole(value.query, 0, side * side - 1), head: obWhole(value.head, 0, size * size - 1),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (JSON.stringify(valid) !== JSON.stringify(value)) {
-      model.set("value", valid);
-      model.save_changes();
-    }
-    show();
   };
-  model.on("change:value", valueChanged);
-  valueChanged();
+  const stop = obState(model, valid, show);
   el.replaceChildren(card);
-  return () => model.off("change:value", valueChanged);
+  return stop;
 }
 
 export default { render };

@@ -195,10 +195,7 @@ function render({ model, el }) {
     obMake("div", { className: "mb-charts" }, legend, parametersChart.element, macsChart.element)), readout, listing.element, all);
 
   // ---- Controls ------------------------------------------------------------------------------
-  const set = (entries) => {
-    model.set("value", { ...model.get("value"), ...entries });
-    model.save_changes();
-  };
+  const set = (entries) => obChange(model, entries);
   const go = (to) => {
     if (to >= 0 && to <= last && to !== model.get("value").step) set({ step: to });
   };
@@ -276,25 +273,16 @@ function render({ model, el }) {
         `as many as at every step. The mixing of tokens${projections.length ? `, ${projections.join(" and ")} included,` : ""} holds ${mixing(at)}${end}${same}`,
     );
   };
-  const valueChanged = () => {
-    const value = model.get("value");
+  const valid = (value) => {
     const start = model.get("start");
-    const valid = {
-      step: Number.isInteger(value.step) ? Math.min(last, Math.max(0, value.step)) : start.step,
-      kernel: kernels.includes(value.kernel) ? value.kernel : start.kernel,
-      heads: offers.includes(value.heads) ? value.heads : start.heads,
+    return {
+      step: obWhole(value.step, 0, last, start.step),
+      kernel: obAmong(kernels, value.kernel, start.kernel), heads: obAmong(offers, value.heads, start.heads),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (JSON.stringify(valid) !== JSON.stringify(value)) {
-      model.set("value", valid);
-      model.save_changes();
-    }
-    show();
   };
-  model.on("change:value", valueChanged);
-  valueChanged();
+  const stop = obState(model, valid, show);
   el.replaceChildren(card);
-  return () => model.off("change:value", valueChanged);
+  return stop;
 }
 
 export default { render };

@@ -97,12 +97,7 @@ function render({ model, el }) {
     const weight = model.get("weight").slice(0, cOut).map((row) => row.slice(0, cIn));
     return { cIn, cOut, weight, x: image.slice(0, cIn), order: model.get("order") };
   };
-  const change = (entries) => {
-    const value = { ...model.get("value"), ...entries };
-    value.channel = Math.min(value.channel, value.c_out - 1);
-    model.set("value", value);
-    model.save_changes();
-  };
+  const change = (entries) => obChange(model, valid({ ...model.get("value"), ...entries }));
 
   // ---- The selection -----------------------------------------------------------------------
   const selection = () => {
@@ -353,19 +348,14 @@ function render({ model, el }) {
   controls.append(inputs.element, outputs.element, shuffle, reset);
 
   // ---- What the model says ---------------------------------------------------------------------
-  const within = (value, low, high) => (Number.isInteger(value) ? Math.min(high, Math.max(low, value)) : low);
-  const valueChanged = () => {
-    const value = model.get("value");
-    const c_out = within(value.c_out, 1, model.get("weight").length);
-    const valid = {
-      c_in: within(value.c_in, 1, image.length), c_out,
-      pixel: within(value.pixel, 0, count - 1), channel: within(value.channel, 0, c_out - 1),
+  const valid = (value) => {
+    const c_out = obWhole(value.c_out, 1, model.get("weight").length);
+    return {
+      c_in: obWhole(value.c_in, 1, image.length), c_out,
+      pixel: obWhole(value.pixel, 0, count - 1), channel: obWhole(value.channel, 0, c_out - 1),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (JSON.stringify(valid) !== JSON.stringify(value)) {
-      model.set("value", valid);
-      model.save_changes();
-    }
+  };
+  const show = () => {
     fit();
     showSelection();
   };
@@ -373,18 +363,10 @@ function render({ model, el }) {
     showNumbers();
     showSelection();
   };
-  model.on("change:value", valueChanged);
-  model.on("change:weight", numbersChanged);
-  model.on("change:order", numbersChanged);
   build();
-  fit();
-  showSelection();
+  const stop = obState(model, valid, show, { weight: numbersChanged, order: numbersChanged });
   el.replaceChildren(card);
-  return () => {
-    model.off("change:value", valueChanged);
-    model.off("change:weight", numbersChanged);
-    model.off("change:order", numbersChanged);
-  };
+  return stop;
 }
 
 export default { render };

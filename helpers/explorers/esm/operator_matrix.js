@@ -202,10 +202,7 @@ function render({ model, el }) {
   const results = {};
   let cells = null;
 
-  const change = (entries) => {
-    model.set("value", valid({ ...model.get("value"), ...entries }));
-    model.save_changes();
-  };
+  const change = (entries) => obChange(model, valid({ ...model.get("value"), ...entries }));
   const input = (value, layer) => ({
     ...value, layer, image, dense: model.get("dense"), depthwise: model.get("depthwise"), pointwise: model.get("pointwise"),
   });
@@ -393,42 +390,31 @@ function render({ model, el }) {
   const headed = obRadios({ name: "heads", label: "heads", onChange: (at) => change({ heads: HEADS[at] }) });
   const reset = obButton("Reset", "", () => {
     hover = null;
-    model.set("value", { ...model.get("start") });
-    model.save_changes();
+    change(model.get("start"));
   }, "ob-button ob-reset");
   controls.append(...[layers, kernel, strides, pads, orders, headed].map(({ element }) => element), reset);
 
   // ---- What the model says ----------------------------------------------------------------------------
-  /** The nearest state that exists: an address may hold anything. */
   const valid = (value) => {
-    const one = (list, entry) => (list.includes(entry) ? entry : list[0]);
-    const within = (entry, last) => (Number.isInteger(entry) ? Math.min(last, Math.max(0, entry)) : 0);
     const kept = {
-      layer: one(LAYERS, value.layer), kernel_size: one([3, 1, 5], value.kernel_size), stride: one([1, 2], value.stride),
-      padding: one(["zeros", "none"], value.padding), order: one(ORDERS, value.order), heads: one(HEADS, value.heads),
+      layer: obAmong(LAYERS, value.layer), kernel_size: obAmong([3, 1, 5], value.kernel_size),
+      stride: obAmong([1, 2], value.stride), padding: obAmong(["zeros", "none"], value.padding),
+      order: obAmong(ORDERS, value.order), heads: obAmong(HEADS, value.heads),
     };
     if (kept.kernel_size === 5) kept.padding = "zeros";
+    const outputs = settings(kept, side).out ** 2;
     return {
       ...kept,
-      out_channel: within(value.out_channel, channels - 1), out_pixel: within(value.out_pixel, settings(kept, side).out ** 2 - 1),
-      in_channel: within(value.in_channel, channels - 1), in_pixel: within(value.in_pixel, nIn - 1),
+      out_channel: obWhole(value.out_channel, 0, channels - 1), out_pixel: obWhole(value.out_pixel, 0, outputs - 1),
+      in_channel: obWhole(value.in_channel, 0, channels - 1), in_pixel: obWhole(value.in_pixel, 0, nIn - 1),
     };
   };
-  const valueChanged = () => {
-    const value = model.get("value");
-    const kept = valid(value);
-    if (Object.keys(kept).some((name) => kept[name] !== value[name])) {
-      model.set("value", kept);
-      model.save_changes();
-      return;
-    }
+  const show = () => {
     showMatrix();
     showSelection();
   };
-  model.on("change:value", valueChanged);
   el.replaceChildren(card);
-  valueChanged();
-  return () => model.off("change:value", valueChanged);
+  return obState(model, valid, show);
 }
 
 export default { render };

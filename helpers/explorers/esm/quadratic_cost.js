@@ -53,10 +53,7 @@ function render({ model, el }) {
   const options = model.get("options");
   const { card, controls, body, readout, say } = obCard(model, "quadratic_cost");
   const value = () => model.get("value");
-  const change = (entries) => {
-    model.set("value", { ...value(), ...entries });
-    model.save_changes();
-  };
+  const change = (entries) => obChange(model, entries);
 
   // ---- Controls ------------------------------------------------------------------------------
   const starts = options.presets.map(([name, preset]) => obButton(name, "", () => change(preset)));
@@ -166,22 +163,13 @@ function render({ model, el }) {
   };
 
   // ---- What the model says ---------------------------------------------------------------------
-  const valueChanged = () => {
-    const given = value();
-    const pick = (key, list) => list.reduce((best, one) => (Math.abs(one - given[key]) < Math.abs(best - given[key]) ? one : best),
-      list.includes(model.get("start")[key]) ? model.get("start")[key] : list[0]);
-    // An address may hold anything; the nearest state that exists takes its place.
-    const valid = { channels: pick("channels", options.channels), patch: pick("patch", options.patches), side: pick("side", options.sides) };
-    if (JSON.stringify(valid) !== JSON.stringify(given)) {
-      model.set("value", valid);
-      model.save_changes();
-    }
-    show();
+  const valid = (given) => {
+    const pick = (key, list) => obNearest(list, given[key], model.get("start")[key]);
+    return { channels: pick("channels", options.channels), patch: pick("patch", options.patches), side: pick("side", options.sides) };
   };
-  model.on("change:value", valueChanged);
-  valueChanged();
+  const stop = obState(model, valid, show);
   el.replaceChildren(card);
-  return () => model.off("change:value", valueChanged);
+  return stop;
 }
 
 export default { render };

@@ -158,10 +158,7 @@ function render({ model, el }) {
   let cursor = null;
   let stacks = null;
   const kept = new Map();
-  const change = (entries) => {
-    model.set("value", { ...model.get("value"), ...entries });
-    model.save_changes();
-  };
+  const change = (entries) => obChange(model, entries);
 
   const sides = ["a", "b"].map((letter, index) => {
     const name = `${index ? "Right" : "Left"} stack: effect of each pixel`;
@@ -262,28 +259,15 @@ function render({ model, el }) {
     );
   };
 
-  const nearest = (value, list) => (list.includes(value) ? value : list[0]);
   const stackOf = (value, letter) => {
-    const [kernel, depth] = [nearest(value[`kernel_${letter}`], RF_KERNELS), value[`depth_${letter}`]];
-    const most = rfMostLayers(kernel);
-    return { [`kernel_${letter}`]: kernel, [`depth_${letter}`]: Number.isInteger(depth) ? Math.min(most, Math.max(1, depth)) : 1 };
+    const kernel = obAmong(RF_KERNELS, value[`kernel_${letter}`]);
+    return { [`kernel_${letter}`]: kernel, [`depth_${letter}`]: obWhole(value[`depth_${letter}`], 1, rfMostLayers(kernel)) };
   };
-  const valueChanged = () => {
-    const value = model.get("value");
-    // An address may hold anything; a state that exists takes its place.
-    const valid = {
-      ...stackOf(value, "a"), ...stackOf(value, "b"),
-      wiring: nearest(value.wiring, RF_WIRING), layers: nearest(value.layers, RF_LAYERS),
-    };
-    if (JSON.stringify(valid) !== JSON.stringify(value)) {
-      model.set("value", valid);
-      model.save_changes();
-    }
-    show();
-  };
-  model.on("change:value", valueChanged);
-  valueChanged();
-  return () => model.off("change:value", valueChanged);
+  const valid = (value) => ({
+    ...stackOf(value, "a"), ...stackOf(value, "b"),
+    wiring: obAmong(RF_WIRING, value.wiring), layers: obAmong(RF_LAYERS, value.layers),
+  });
+  return obState(model, valid, show);
 }
 
 export default { render };

@@ -108,6 +108,53 @@ function obPreset(controls, digit) {
   }
 }
 
+// ---- The state: what a figure is asked to show. An address may ask for anything -------------------
+
+/** The value where it is in a list, else another: the list's first. */
+function obAmong(list, value, otherwise = list[0]) {
+  return list.includes(value) ? value : otherwise;
+}
+
+/** The number of a list that is nearest to a value (of two as near, the earlier); another for no number. */
+function obNearest(list, value, otherwise = list[0]) {
+  if (!Number.isFinite(value)) return otherwise;
+  return list.reduce((best, one) => (Math.abs(one - value) < Math.abs(best - value) ? one : best));
+}
+
+/** A whole number kept from low to high, both included; another, low, for what is no whole number. */
+function obWhole(value, low, high, otherwise = low) {
+  return Number.isInteger(value) ? Math.min(high, Math.max(low, value)) : otherwise;
+}
+
+/** Change some of a figure's parameters, for the page and for the kernel. */
+function obChange(model, entries) {
+  model.set("value", { ...model.get("value"), ...entries });
+  model.save_changes();
+}
+
+/**
+ * Keep a figure in a state that exists, and draw it: now, and whenever its value changes.
+ *
+ * valid(value) gives the nearest state that exists, all parameters by name; of a state that exists
+ * it gives the same. show() draws what the model holds. on: what else to call, by the name of the
+ * trait that has changed. Gives the function that stops listening.
+ */
+function obState(model, valid, show, on = {}) {
+  const changed = () => {
+    const given = model.get("value");
+    const kept = valid(given);
+    // A change calls this again, with a state that exists: it is drawn there, and once.
+    if (Object.keys(kept).some((name) => kept[name] !== given[name])) obChange(model, kept);
+    else show();
+  };
+  const calls = { ...on, value: changed };
+  for (const [name, call] of Object.entries(calls)) model.on(`change:${name}`, call);
+  changed();
+  return () => {
+    for (const [name, call] of Object.entries(calls)) model.off(`change:${name}`, call);
+  };
+}
+
 /** A slider over a list of texts, with its value, its ticks, and a button for each direction. */
 function obSlider({ name, label, onChange }) {
   const id = obId(name);

@@ -129,10 +129,7 @@ function render({ model, el }) {
   const { card, controls, body, say } = obCard(model, "shuffle_shift");
   const listing = obCode();
 
-  const change = (entries) => {
-    model.set("value", { ...model.get("value"), ...entries });
-    model.save_changes();
-  };
+  const change = (entries) => obChange(model, entries);
   let hover = null;
   let result = null;
 
@@ -308,31 +305,22 @@ function render({ model, el }) {
   };
 
   // ---- What the model says -------------------------------------------------------------------------
-  const whole = (n, low, high) => (Number.isInteger(n) ? Math.min(high, Math.max(low, n)) : low);
-  const valueChanged = () => {
-    const value = model.get("value");
-    const move = value.move === "shift" ? "shift" : "shuffle";
-    const valid = {
+  const valid = (value) => {
+    const move = obAmong(["shuffle", "shift"], value.move);
+    return {
       move,
-      times: move === "shift" ? whole(value.times, 0, width - 1) : whole(value.times, 1, SHUFFLES),
+      times: move === "shift" ? obWhole(value.times, 0, width - 1) : obWhole(value.times, 1, SHUFFLES),
       positions: value.positions === true,
-      filter_size: sizes.includes(value.filter_size) ? value.filter_size : sizes[0],
-      padding: value.padding === "zeros" ? "zeros" : "circular",
-      spot: whole(value.spot, 0, height * width - 1),
+      filter_size: obAmong(sizes, value.filter_size),
+      padding: obAmong(["circular", "zeros"], value.padding),
+      spot: obWhole(value.spot, 0, height * width - 1),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (JSON.stringify(valid) !== JSON.stringify(value)) {
-      model.set("value", valid);
-      model.save_changes();
-    }
-    show();
   };
-  model.on("change:value", valueChanged);
   el.replaceChildren(card);
-  show();
+  const stop = obState(model, valid, show);
   return () => {
     cancelAnimationFrame(waiting);
-    model.off("change:value", valueChanged);
+    stop();
   };
 }
 

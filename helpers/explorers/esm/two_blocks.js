@@ -58,10 +58,7 @@ function render({ model, el }) {
   const between = {};
   let hover = null;
 
-  const change = (entries) => {
-    model.set("value", { ...model.get("value"), ...entries });
-    model.save_changes();
-  };
+  const change = (entries) => obChange(model, entries);
 
   // ---- The selection -----------------------------------------------------------------------
   const cell = (tag, text = "") => obMake(tag, { textContent: text });
@@ -241,24 +238,13 @@ function render({ model, el }) {
   const words = obMake("div", { className: "tb-words" }, readout, equation, total, listing.element);
   body.append(obMake("div", { className: "tb-views" }, grid, words));
 
-  const valueChanged = () => {
-    const value = model.get("value");
-    // An address may hold anything; a state that exists takes its place.
-    const valid = {
-      part: byId[value.part] ? value.part : model.get("start").part,
-      channels: widths.includes(value.channels) ? value.channels : model.get("start").channels,
-    };
-    if (JSON.stringify(valid) !== JSON.stringify({ part: value.part, channels: value.channels })) {
-      model.set("value", valid);
-      model.save_changes();
-      return;
-    }
-    show();
-  };
-  model.on("change:value", valueChanged);
-  valueChanged();
+  const valid = (value) => ({
+    part: obAmong(parts.map(({ id }) => id), value.part, model.get("start").part),
+    channels: obAmong(widths, value.channels, model.get("start").channels),
+  });
+  const stop = obState(model, valid, show);
   el.replaceChildren(card);
-  return () => model.off("change:value", valueChanged);
+  return stop;
 }
 
 export default { render };

@@ -201,10 +201,7 @@ function render({ model, el }) {
   let brush = 0;
   let hover = null;
 
-  const set = (entries) => {
-    model.set("value", { ...model.get("value"), ...entries });
-    model.save_changes();
-  };
+  const set = (entries) => obChange(model, entries);
 
   // ---- The numbers, each computed again only when what it comes from has changed ------------------
   let tokens = Float64Array.from(base);
@@ -574,24 +571,18 @@ function render({ model, el }) {
     ", the token mixing: of one channel on the left, of one head on the right.");
   body.append(formula, how, obMake("div", { className: "tm-views" }, flow, words), ...(obSlide() ? [] : [listing.element]), credit);
 
-  const among = (list, value, other) => (list.includes(value) ? value : other);
-  const within = (value, low, high, other) => (Number.isInteger(value) ? Math.min(high, Math.max(low, value)) : other);
-  const valueChanged = () => {
-    const value = model.get("value");
-    const heads = among(TM_HEADS, value.heads, 2);
-    const valid = {
-      kernel_size: among(TM_KERNELS, value.kernel_size, 7), heads,
-      head: within(value.head, 0, heads - 1, 0),
-      support: among(TM_SUPPORTS, value.support, "full"),
-      image: among(TM_IMAGES, value.image, "photograph"),
-      query: within(value.query, 0, TM_COUNT - 1, 102),
-      key: within(value.key, -1, TM_COUNT - 1, -1),
+  const valid = (value) => {
+    const heads = obAmong(TM_HEADS, value.heads, 2);
+    return {
+      kernel_size: obAmong(TM_KERNELS, value.kernel_size, 7), heads,
+      head: obWhole(value.head, 0, heads - 1),
+      support: obAmong(TM_SUPPORTS, value.support, "full"),
+      image: obAmong(TM_IMAGES, value.image, "photograph"),
+      query: obWhole(value.query, 0, TM_COUNT - 1, 102),
+      key: obWhole(value.key, -1, TM_COUNT - 1),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (Object.keys(valid).some((key) => valid[key] !== value[key])) {
-      model.set("value", valid);
-      model.save_changes();
-    }
+  };
+  const show = () => {
     showControls();
     showMatrices();
     showSelection();
@@ -601,15 +592,10 @@ function render({ model, el }) {
     showMatrices();
     showSelection();
   };
-  model.on("change:value", valueChanged);
-  model.on("change:painted", paintedChanged);
   repaint();
-  valueChanged();
+  const stop = obState(model, valid, show, { painted: paintedChanged });
   el.replaceChildren(card);
-  return () => {
-    model.off("change:value", valueChanged);
-    model.off("change:painted", paintedChanged);
-  };
+  return stop;
 }
 
 export default { render };
