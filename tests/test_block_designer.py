@@ -173,7 +173,7 @@ def test_runs_of_ones_own_join_by_seed() -> None:
         ({"heads": 3}, "heads=3 must be one of 1, 2, 4"),
         ({"expansion": 5}, "expansion=5"),
         ({"norms": True}, "norms=True must be one of 1, 2"),
-        ({"depth": 37}, "depth=37 must be one of 0, as many as fit"),
+        ({"depth": 37}, "depth=37 must be an integer from 0 to 36"),
         ({"over": "time"}, "over='time'"),
         ({"width": 32}, "and got .*width"),
         ({"expansion": 0}, "one half"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from helpers.designs import (
     network_budget,
 )
 from helpers.experiments import recorded
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures.designs import design_costs
 from helpers.mixers import SlidingAttention
 
@@ -35,14 +35,14 @@ DEEPEST = 36
 IMAGES, STEPS, AFTER = 500, 300, 200
 
 _CHANNELS = 32
-_OPTIONS: dict[str, list[Any]] = {
+_OPTIONS: dict[str, Sequence[Any]] = {
     "tokens": list(MIXERS),
     "kernel_size": [3, 5, 7],
     "heads": [1, 2, 4, 8, 16, 32],
     "expansion": [0, 1, 2, 3, 4, 6, 8],
     "norms": [1, 2],
     "skips": [1, 2],
-    "depth": list(range(DEEPEST + 1)),
+    "depth": range(DEEPEST + 1),
     "over": ["multiply-adds", "parameters"],
 }
 _OF_A_DESIGN = ("tokens", "kernel_size", "heads", "expansion", "norms", "skips")
@@ -94,7 +94,7 @@ class BlockDesigner(LinkedFigure):
             name="block_designer",
             title="Design a block",
             description="Start from a known block or from this one, and change one thing.",
-            options=_OPTIONS,
+            options={name: list(offered) for name, offered in _OPTIONS.items()},
             presets={name: _choices(design) for name, design in _PRESETS.items()},
             runs=[_recorded_run(name) for name in GALLERY],
             limit=BUDGET,
@@ -102,28 +102,21 @@ class BlockDesigner(LinkedFigure):
                 **_choices(BlockDesign("depthwise", expansion=6)),
                 "depth": 0,
                 "over": "multiply-adds",
+                **start,
             },
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        if set(value) != set(_OPTIONS):
-            raise ValueError(
-                f"BlockDesigner has the parameters {', '.join(_OPTIONS)}, and got "
-                f"{', '.join(value)}."
-            )
-        for name, offered in _OPTIONS.items():
-            if value[name] not in offered or isinstance(value[name], bool):
-                which = ", ".join(map(repr, offered))
-                if name == "depth":
-                    which = f"0, as many as fit, or a whole number up to {DEEPEST}"
-                raise ValueError(f"{name}={value[name]!r} must be one of {which}.")
-        _design(value)  # says what contradicts what
-        return {name: value[name] for name in _OPTIONS}
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be."""
+        return _OPTIONS
+
+    def objection(self, value: Mapping[str, Any]) -> str:
+        """Say what choices contradict each other: what `BlockDesign` says."""
+        try:
+            _design(value)
+        except ValueError as error:
+            return str(error)
+        return ""
 
     @property
     def design(self) -> BlockDesign:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -12,25 +11,19 @@ from playwright.sync_api import Browser, expect
 
 from helpers.explorers import BlockDesigner
 from tests.browser import lab_server
-from tests.browser.alone import alone
 from tests.browser.chromium import Open
-from tests.browser.conftest import built
+from tests.browser.conftest import OpenCard
 from tests.browser.explorer import Card
 from tests.browser.lab_server import Lab, Server
-from tests.browser.pages import ready
 
 pytestmark = pytest.mark.browser
 
 NAME = "block_designer"
+FIGURE = ("10_build_your_own_block", NAME)
 
 
-@pytest.fixture
-def page_file() -> Path:
-    return built("book", "10_build_your_own_block.html")
-
-
-def test_from_the_transformers_block_to_attention_alone(visit: Open, page_file: Path) -> None:
-    card = Card(ready(visit(page_file)), NAME)
+def test_from_the_transformers_block_to_attention_alone(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     card.root.get_by_label("ConvNeXt's block", exact=True).focus()
     assert "It is the Transformer's block." in card.press("ArrowRight").seen().readout
     expect(card.control("kernel_size")).to_be_hidden()
@@ -47,8 +40,8 @@ def test_from_the_transformers_block_to_attention_alone(visit: Open, page_file: 
     assert card.press("Enter").seen().readout.startswith("Depthwise 3×3, feed-forward ×6")
 
 
-def test_the_identity_without_feed_forward_is_not_on_offer(visit: Open, page_file: Path) -> None:
-    card = Card(ready(visit(page_file)), NAME)
+def test_the_identity_without_feed_forward_is_not_on_offer(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     card.control("expansion").focus()
     assert "no feed-forward" in card.press("Home").seen().readout
     card.root.get_by_label("pooling", exact=True).check()
@@ -59,8 +52,8 @@ def test_the_identity_without_feed_forward_is_not_on_offer(visit: Open, page_fil
         expect(card.control(name)).to_be_hidden()
 
 
-def test_the_number_of_blocks_is_free_or_fits(visit: Open, page_file: Path) -> None:
-    card = Card(ready(visit(page_file)), NAME)
+def test_the_number_of_blocks_is_free_or_fits(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     depth = card.control("depth")
     expect(depth).to_be_disabled()
     card.root.get_by_label("as many as fit the budget").focus()
@@ -76,8 +69,8 @@ def test_the_number_of_blocks_is_free_or_fits(visit: Open, page_file: Path) -> N
     expect(card.value("depth")).to_have_text("794")
 
 
-def test_a_recorded_design_is_found_among_the_runs(visit: Open, page_file: Path) -> None:
-    card = Card(ready(visit(page_file)), NAME)
+def test_a_recorded_design_is_found_among_the_runs(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     expect(card.root.locator(".bk-known")).to_contain_text("not trained yet: run the cells below")
     expect(card.root.locator(".bk-chosen")).to_have_count(0)
     card.root.get_by_label("MetaFormer with pooling", exact=True).check()
@@ -88,8 +81,8 @@ def test_a_recorded_design_is_found_among_the_runs(visit: Open, page_file: Path)
     assert card.root.locator(".bk-plot").inner_html() != before
 
 
-def test_every_control_is_said_and_drawn(visit: Open, page_file: Path) -> None:
-    card = Card(ready(visit(page_file)), NAME)
+def test_every_control_is_said_and_drawn(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE)
     card.root.get_by_label("local attention", exact=True).check()
     before = card.seen()
     for name in ("kernel_size", "heads", "expansion"):
@@ -105,23 +98,18 @@ def test_every_control_is_said_and_drawn(visit: Open, page_file: Path) -> None:
         before = seen
 
 
-def test_a_run_of_ones_own_is_a_diamond(visit: Open, tmp_path: Path) -> None:
-    (tmp_path / "frames").mkdir()
+def test_a_run_of_ones_own_is_a_diamond(figure_alone: OpenCard) -> None:
     designer = BlockDesigner()
     designer.place(0.85, designer.design, designer.depth)
-    card = Card(alone(visit, designer, tmp_path).page, NAME)
+    card = figure_alone(designer)
     expect(card.root.locator("path.bk-dot.bk-mine.bk-chosen")).to_have_count(1)
     expect(card.readout).to_contain_text("Your run after 200 steps: 0.85")
 
 
-def test_an_address_gives_the_nearest_design(visit: Open, page_file: Path) -> None:
-    address = f"{page_file.as_uri()}#tokens=identity&expansion=0&kernel_size=4&depth=99&over=time"
-    opened = visit(address)
-    card = Card(ready(opened), NAME)
-    assert "Identity, feed-forward ×1, one norm, one skip" not in card.readout.inner_text()
+def test_an_address_gives_the_nearest_design(figure_in_book: OpenCard) -> None:
+    card = figure_in_book(*FIGURE, "#tokens=identity&expansion=0&kernel_size=4&depth=99&over=time")
     expect(card.readout).to_contain_text("Identity, feed-forward ×1, two norms, two skips")
     expect(card.root.get_by_label("as many as fit the budget")).to_be_checked()
-    assert opened.log.errors == []
 
 
 @pytest.fixture(scope="module")

@@ -346,10 +346,7 @@ function render({ model, el }) {
   let wiring = null; // the norms and skips to which a feed-forward that comes back gives the block
 
   // ---- Changes -------------------------------------------------------------------------------
-  const put = (now) => {
-    model.set("value", now);
-    model.save_changes();
-  };
+  const put = (now) => obChange(model, now);
   /** Give the nearest state that exists: a block of one half has one norm and one skip. */
   const settled = (now) => {
     const one = { ...now };
@@ -508,23 +505,11 @@ function render({ model, el }) {
   };
 
   // ---- What the model says ---------------------------------------------------------------------
-  const valueChanged = () => {
-    const given = value();
-    const from = model.get("start");
-    // An address may hold anything; the nearest state that exists takes its place.
-    const valid = settled(Object.fromEntries(Object.keys(options).map((name) =>
-      [name, options[name].includes(given[name]) ? given[name] : from[name]])));
-    if (!same(valid, given)) put(valid);
-    show();
-  };
-  model.on("change:value", valueChanged);
-  model.on("change:runs", show);
-  valueChanged();
+  const valid = (given) => settled(Object.fromEntries(Object.keys(options).map((name) =>
+    [name, obAmong(options[name], given[name], model.get("start")[name])])));
+  const stop = obState(model, valid, show, { runs: show });
   el.replaceChildren(card);
-  return () => {
-    model.off("change:value", valueChanged);
-    model.off("change:runs", show);
-  };
+  return stop;
 }
 
 export default { render };
