@@ -249,12 +249,17 @@ def unknown_tags(notebook: NotebookNode) -> list[str]:
 
 
 def untagged_solutions(notebook: NotebookNode) -> list[str]:
-    """Find solutions that the student edition would hand out, and tags on what is no solution."""
-    faults = []
+    """Find solutions that the student edition would hand out, and tags on what is no solution.
+
+    The answer of the closing vote, *Find the errors*, solves an exercise: it is a solution too.
+    """
+    faults, before = [], ""
     for number, cell in enumerate(notebook.cells, start=1):
+        folds = "Solution|Show the answer" if "### Find the errors" in before else "Solution"
         is_solution = cell.cell_type == "markdown" and bool(
-            re.search(r"<summary>\s*(?:<\w+>)?\s*Solution", cell.source)
+            re.search(rf"<summary>\s*(?:<\w+>)?\s*(?:{folds})", cell.source)
         )
+        before = cell.source
         tagged = "solution" in _tags(cell)
         if is_solution and not tagged:
             faults.append(f"{where(number, cell)} holds a solution without the tag")

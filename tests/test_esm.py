@@ -19,6 +19,7 @@ import pytest
 from helpers import explorers
 from helpers.explorers import LinkedFigure, OnePixel, esm, modules, page_script, page_style
 from helpers.explorers.grid import Grid, choices, nearest
+from helpers.explorers.heads_kernel import decades
 
 LINKED: list[type[LinkedFigure]] = [
     one
@@ -120,6 +121,14 @@ def test_one_pixel_needs_no_bias_and_no_order(run: Run) -> None:
     [result] = run("one_pixel", "data.map(m.compute)", [{"x": [[[2.0]]], "weight": [[3.0]]}])
     assert result["rows"] == [[6.0]]
     assert result["image"] == [[[6.0]]]
+
+
+def test_heads_kernel_colours_a_difference_as_its_still_does(run: Run) -> None:
+    off = [1.0, -0.5, 0.1, -0.01, 0.0022, 0.0015, -0.0009, 0.0, 3.0]
+    found = run("heads_kernel", "data.map((one) => m.decades(one, 2))", off)
+    np.testing.assert_allclose(found, decades(off, [-2.0, 1.0]), rtol=0, atol=1e-12)
+    assert found[-1] == 1
+    assert [n for n, one in enumerate(found) if one == 0] == [5, 6, 7]
 
 
 def _grids() -> list[dict[str, Any]]:

@@ -12,36 +12,54 @@ from torch import Tensor
 from helpers.exercises import Status, check
 
 
-def _patches(image: Tensor, weight: Tensor) -> Tensor:
+def _patches(image: Tensor, weight: Tensor, stride: int) -> Tensor:
     k = weight.shape[-1]
-    return F.unfold(image, k, padding=k // 2).transpose(1, 2)
+    return F.unfold(image, k, padding=k // 2, stride=stride).transpose(1, 2)
+
+
+def _size(image: Tensor, stride: int) -> list[int]:
+    return [len(range(0, side, stride)) for side in image.shape[2:]]
 
 
 def _by_linear(
-    image: Tensor, weight: Tensor, bias: Tensor | None, flat: Callable[[Tensor], Tensor]
+    image: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    flat: Callable[[Tensor], Tensor] = lambda weight: weight.flatten(1),
 ) -> Tensor:
-    out = F.linear(_patches(image, weight), flat(weight), bias)
-    return out.transpose(1, 2).unflatten(2, image.shape[2:])
+    out = F.linear(_patches(image, weight, stride), flat(weight), bias)
+    return out.transpose(1, 2).unflatten(2, _size(image, stride))
 
 
-def _tokens(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return F.linear(_patches(image, weight), weight.flatten(1), bias)
+def _tokens(image: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    return F.linear(_patches(image, weight, stride), weight.flatten(1), bias)
 
 
 def _channels_last(weight: Tensor) -> Tensor:
     return weight.permute(0, 2, 3, 1).flatten(1)
 
 
-def _by_columns(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    tokens = _tokens(image, weight, bias).transpose(1, 2)
-    return tokens.unflatten(2, (image.shape[3], image.shape[2])).transpose(2, 3)
+def _by_columns(image: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    tokens = _tokens(image, weight, bias, stride).transpose(1, 2)
+    return tokens.unflatten(2, _size(image, stride)[::-1]).transpose(2, 3)
 
 
-def _unpadded(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _cut_anew(image: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    tokens = _tokens(image, weight, bias, stride)
+    return tokens.reshape(len(image), len(weight), *_size(image, stride))
+
+
+def _unpadded(image: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     k, (height, width) = weight.shape[-1], image.shape[2:]
     patches = F.unfold(image, k).transpose(1, 2)
     tokens = F.linear(patches, weight.flatten(1), bias).transpose(1, 2)
     return tokens.unflatten(2, (height - k + 1, width - k + 1))
+
+
+def _rounded_down(image: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    tokens = _tokens(image, weight, bias, stride).transpose(1, 2)
+    return tokens.unflatten(2, [side // stride for side in image.shape[2:]])
 
 
 def _toeplitz(kernel: Tensor, length: int, first: int | None = None, ring: bool = False) -> Tensor:
@@ -67,24 +85,36 @@ def _count(c_in: int, c_out: int, k: int, height: int, width: int, **wrong: int)
     return tuple({**right, **wrong}.values())
 
 
-def _correlated(first: Tensor, second: Tensor) -> Tensor:
-    return F.conv2d(first[None, None], second[None, None], padding=len(second) - 1)[0, 0]
+def _composed(first: Tensor, slides: Tensor) -> Tensor:
+    padding = slides.shape[-1] - 1
+    return F.conv2d(first.transpose(0, 1), slides, padding=padding).transpose(0, 1)
+
+
+def _by_probing(first: Tensor, second: Tensor) -> Tensor:
+    """Feed an impulse to each input channel; what comes out is the kernel, turned."""
+    size = first.shape[-1] + second.shape[-1] - 1
+    impulse = torch.zeros(first.shape[1], first.shape[1], 2 * size - 1, 2 * size - 1).double()
+    for channel in range(first.shape[1]):
+        impulse[channel, channel, size - 1, size - 1] = 1
+    return F.conv2d(F.conv2d(impulse, first), second).transpose(0, 1).flip(2, 3)
 
 
 WRONG: dict[str, list[tuple[Any, str]]] = {
     "02.1": [
-        (lambda x, w, b: F.conv2d(x, w, b, padding=w.shape[-1] // 2), "A convolution runs in it"),
-        (lambda x, w, b: _by_linear(x, w, None, lambda v: v.flatten(1)), "The bias is missing"),
-        (lambda x, w, b: _by_linear(x, w, b, _channels_last), "channels last"),
-        (lambda x, w, b: _by_linear(x, w.flip(2, 3), b, lambda v: v.flatten(1)), "do not flip"),
+        (lambda x, w, b, s: F.conv2d(x, w, b, s, w.shape[-1] // 2), "A convolution runs in it"),
+        (lambda x, w, b, s: _by_linear(x, w, None, s), "The bias is missing"),
+        (lambda x, w, b, s: _by_linear(x, w, b, s, _channels_last), "channels last"),
+        (lambda x, w, b, s: _by_linear(x, w.flip(2, 3), b, s), "do not flip"),
         (_tokens, "These are tokens"),
-        (lambda x, w, b: _tokens(x, w, b).transpose(1, 2), "still counts pixels"),
-        (lambda x, w, b: _tokens(x, w, b).reshape(len(x), len(w), *x.shape[2:]), "cut anew"),
+        (lambda *given: _tokens(*given).transpose(1, 2), "still counts pixels"),
+        (_cut_anew, "cut anew"),
         (_by_columns, "column by column"),
         (_unpadded, r"should have shape \(2, 5, 4, 6\); yours has \(2, 5, 2, 4\)"),
-        (lambda x, w, b: _by_linear(x, 2 * w, b, lambda v: v.flatten(1)), "not conv2d's"),
-        (lambda x, w, b: x.numpy(), "should be a tensor; yours is a ndarray"),
-        (lambda x, w, b: F.linear(F.unfold(x, 3, padding=1), w), "raised RuntimeError"),
+        (lambda x, w, b, s: _by_linear(x, w, b, 1), "as large as the image"),
+        (_rounded_down, "raised RuntimeError"),
+        (lambda x, w, b, s: _by_linear(x, 2 * w, b, s), "not conv2d's"),
+        (lambda x, w, b, s: x.numpy(), "should be a tensor; yours is a ndarray"),
+        (lambda x, w, b, s: F.linear(F.unfold(x, 3, padding=1), w), "raised RuntimeError"),
     ],
     "02.2": [
         (lambda k, n: _toeplitz(k, n).T, "flipped, or your matrix transposed"),
@@ -112,14 +142,15 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (3, "as a set"),
     ],
     "02.5": [
-        (_correlated, "Neither kernel is flipped"),
-        (lambda u, v: _correlated(v, u), "Neither kernel is flipped"),
-        (lambda u, v: _correlated(u, v.flip(0, 1)).flip(0, 1), "turned by half a turn"),
-        (lambda u, v: _correlated(u, v.flip(0)), "one direction only"),
-        (lambda u, v: _correlated(u, v.flip(1)), "one direction only"),
-        (lambda u, v: _correlated(u, v.T), "You transposed"),
-        (lambda u, v: 2 * _correlated(u, v.flip(0, 1)), "the numbers are not"),
-        (lambda u, v: F.conv2d(u[None, None], v[None, None])[0, 0], r"should have shape \(5, 5\)"),
+        (_composed, "Neither kernel is flipped"),
+        (lambda u, v: _composed(u, v.flip(2, 3)).flip(2, 3), "turned by half a turn"),
+        (lambda u, v: _composed(u.flip(2, 3), v), "turned by half a turn"),
+        (lambda u, v: _composed(u, v.flip(2)), "one direction only"),
+        (lambda u, v: _composed(u, v.flip(3)), "one direction only"),
+        (lambda u, v: _composed(u, v.mT), "You transposed"),
+        (lambda u, v: _composed(u, v.flip(2, 3)).transpose(0, 1), "exchange the first two axes"),
+        (lambda u, v: 2 * _composed(u, v.flip(2, 3)), "the numbers are not"),
+        (lambda u, v: F.conv2d(u, v), r"should have shape \(1, 1, 5, 5\)"),
     ],
 }
 
@@ -134,11 +165,15 @@ def _diagonals(kernel: Tensor, length: int) -> Tensor:
 
 
 RIGHT = {
+    "02.1": [
+        lambda x, w, b, s: _by_linear(x, w, b, 1)[..., ::s, ::s],
+        lambda *given: _by_linear(*given).float(),
+    ],
     "02.2": [_diagonals, lambda kernel, length: _diagonals(kernel.float(), length)],
     "02.4": ["acd"],
     "02.5": [
-        lambda u, v: _correlated(v, u.flip(0, 1)),
-        lambda u, v: F.conv_transpose2d(u[None, None], v[None, None])[0, 0].float(),
+        _by_probing,
+        lambda u, v: F.conv_transpose2d(v, u).float(),
     ],
 }
 

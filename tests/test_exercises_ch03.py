@@ -14,19 +14,30 @@ from helpers.exercises import Status, check
 from helpers.mixing import as_mixing
 
 
-def _grouped(image: Tensor, weight: Tensor, groups: int, **how: Any) -> Tensor:
+def _dense(weight: Tensor, groups: int, **how: Any) -> Tensor:
     """The right answer to 03.1, with slips where asked."""
-    images, weights = image.chunk(groups, 1), weight.chunk(groups)
-    if how.get("shared"):
-        weights = [weights[0]] * groups
-    if how.get("turns"):
-        images = [image[:, g::groups] for g in range(groups)]
-    if how.get("weight_turns"):
-        weights = [weight[g::groups] for g in range(groups)]
-    if how.get("backwards"):
-        images, weights = images[::-1], weights[::-1]
-    pieces = [F.conv2d(x, w) for x, w in zip(images, weights, strict=True)]
-    return sum(pieces) if how.get("added") else torch.cat(pieces, how.get("dim", 1))
+    n, c = len(weight) // groups, weight.shape[1]
+    dense = torch.zeros(len(weight), groups * c, *weight.shape[2:], dtype=weight.dtype)
+    for g in range(groups):
+        out, into = slice(g * n, g * n + n), slice(g * c, g * c + c)
+        source = weight[:n] if how.get("shared") else weight[out]
+        if how.get("turns"):
+            into = slice(g, None, groups)
+        if how.get("filters_turn"):
+            out = slice(g, None, groups)
+            source = weight[out]
+        if how.get("first"):
+            into = slice(0, c)
+        if how.get("backwards"):
+            into = slice((groups - 1 - g) * c, (groups - g) * c)
+        dense[out, into] = source
+    return dense
+
+
+def _by_block_diag(weight: Tensor, groups: int) -> Tensor:
+    places = weight.permute(2, 3, 0, 1).flatten(0, 1)
+    blocks = [torch.block_diag(*place.chunk(groups)) for place in places]
+    return torch.stack(blocks, -1).unflatten(-1, weight.shape[2:])
 
 
 def _heads(
@@ -43,6 +54,8 @@ def _heads(
         projected = x @ (w if how.get("untransposed") else w.T)
         if how.get("turns"):
             return projected.unflatten(-1, (d, h)).movedim(-1, 1)
+        if how.get("viewed"):
+            return projected.view(len(x), h, -1, d)
         return projected.unflatten(-1, (h, d)).transpose(1, 2)
 
     q, k, v = project(w_q), project(w_k), project(w_v)
@@ -82,17 +95,17 @@ def _offsets(conv: nn.Conv2d) -> Tensor:
 
 WRONG = {
     "03.1": [
-        (_slip(_grouped, shared=True), "filters of the first"),
-        (_slip(_grouped, turns=True), "channels in turn"),
-        (_slip(_grouped, weight_turns=True), "filters in turn"),
-        (_slip(_grouped, backwards=True), "in the wrong order"),
-        (_slip(_grouped, added=True), "those of one group"),
-        (_slip(_grouped, dim=0), r"should have shape \(2, 4, 4, 5\)"),
-        (lambda x, w, g: F.conv2d(x, w, groups=g), "with groups runs"),
-        (lambda x, w, g: F.conv2d(x, w, None, 1, 0, 1, g), "with groups runs"),
-        (lambda x, w, g: -_grouped(x, w, g), "numbers differ"),
-        (lambda x, w, g: [x], "should be a tensor"),
-        (lambda x, w, g: F.conv2d(x, w), "raised RuntimeError"),
+        (_slip(_dense, shared=True), "filters of the first"),
+        (_slip(_dense, turns=True), "channels in turn"),
+        (_slip(_dense, filters_turn=True), "filters in turn"),
+        (_slip(_dense, backwards=True), "in the wrong order"),
+        (_slip(_dense, first=True), "read the channels of the first"),
+        (lambda w, g: w.repeat(1, g, 1, 1), "reads all input channels"),
+        (lambda w, g: w, "still has 3 input channels"),
+        (lambda w, g: _dense(w, g).transpose(0, 1), r"should have shape \(4, 6, 3, 3\)"),
+        (lambda w, g: -_dense(w, g), "numbers differ"),
+        (lambda w, g: [w], "should be a tensor"),
+        (lambda w, g: torch.cat([w, w], 7), "raised IndexError"),
     ],
     "03.2": [
         (_slip(_heads, split_first=True), "split x first"),
@@ -103,6 +116,8 @@ WRONG = {
         (_slip(_heads, untransposed=True), "by its transpose"),
         (_slip(_heads, turns=True), "in turn"),
         (_slip(_heads, unmoved=True), "without moving their axis"),
+        (_slip(_heads, viewed=True), r"view\(B, heads, N, d\): a head then gets whole tokens"),
+        (_slip(_heads, viewed=True, unmoved=True), r"view\(B, heads, N, d\)"),
         (_slip(_heads, scale=lambda d, c: 3), "Compare step by step"),
         (_torchs_own, "whole layer runs"),
         (lambda x, *_: x[0], "should have shape"),
@@ -141,7 +156,7 @@ WRONG = {
 }  # fmt: skip
 
 RIGHT = {
-    "03.1": [_grouped, lambda *given: _grouped(*given).float()],
+    "03.1": [_dense, _by_block_diag, lambda *given: _dense(*given).float()],
     "03.2": [
         _heads,
         lambda *given: _heads(*given).float(),

@@ -94,3 +94,17 @@ def test_no_two_weights_are_the_same_number() -> None:
     for name in ("dense", "depthwise", "pointwise"):
         numbers = np.array(getattr(figure, name)).ravel()
         assert len(np.unique(numbers)) == len(numbers), name
+
+
+def test_no_row_of_attention_is_like_another() -> None:
+    [case] = [c for c in OperatorMatrix.grid() if c["layer"] == "attention" and c["heads"] == 1]
+    matrix = OperatorMatrix.reference(**{**case, "order": "channels"})["matrix"]
+    rows = np.array(matrix)[:16, :16]
+    np.testing.assert_allclose(rows.sum(1), 1)
+    apart = [np.abs(one - other).sum() / 2 for n, one in enumerate(rows) for other in rows[n + 1 :]]
+    # Uniform rows would be 0 apart; here at least a sixth of the weight lies elsewhere.
+    assert min(apart) > 1 / 6
+    fig, _ = OperatorMatrix(layer="attention").still()
+    block = fig.axes[0].images[0].get_array()[:16, :16]
+    strength = 1 - np.asarray(block).min(-1)
+    assert all(np.ptp(column) > 0.1 for column in strength.T), "a column of one shade is a stripe"

@@ -96,7 +96,9 @@ def prove_convolution_is_linear(
         "k² Linear layers on shifted images": assert_equivalent(
             conv, ShiftedLinears(conv), image, parameters=same
         ),
-        "one matrix on the flattened image": assert_equivalent(conv, OneMatrix(conv, image), image),
+        "one matrix on the flattened image, after rewriting": assert_equivalent(
+            conv, OneMatrix(conv, image), image
+        ),
     }
 
 
@@ -262,8 +264,9 @@ CLAIMS = (
             Part(
                 Verdict.EXACT,
                 "A convolution is one Linear on the patches of the image, or k² Linear layers on "
-                "shifted images, or, for one size of image, one large matrix in which each weight "
-                "stands many times and all else is zero.",
+                "shifted images, with its weights as they are. For one size of image it is one "
+                "large matrix too, but that is exact after rewriting: each weight is copied into "
+                "many cells, and all else is zero.",
                 prove_convolution_is_linear,
                 (
                     Break(

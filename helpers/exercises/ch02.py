@@ -42,30 +42,42 @@ class _Watch(TorchFunctionMode):
 
 
 def _check_conv_by_linear(conv_by_linear: Any) -> str:
-    for batch, c_in, c_out, k, height, width in ((2, 3, 5, 3, 4, 6), (1, 2, 3, 5, 6, 5),
-                                                 (2, 2, 4, 1, 3, 4)):  # fmt: skip
+    for batch, c_in, c_out, k, height, width, stride in (
+        (2, 3, 5, 3, 4, 6, 1), (1, 2, 3, 5, 6, 5, 2), (2, 2, 4, 1, 3, 4, 2), (1, 3, 2, 3, 7, 8, 3),
+    ):  # fmt: skip
         image, weight = noise(batch, c_in, height, width), noise(c_out, c_in, k, k, seed=1)
         bias = noise(c_out, seed=2)
         with _Watch() as watch:
-            result = call(conv_by_linear, image.clone(), weight.clone(), bias.clone())
+            result = call(conv_by_linear, image.clone(), weight.clone(), bias.clone(), stride)
         if watch.convolutions:
             raise Wrong("A convolution runs in it: the exercise asks for unfold and a Linear.")
-        expected = F.conv2d(image, weight, bias, padding=k // 2)
-        what = f"The output for a {k} x {k} kernel"
-        if isinstance(result, Tensor) and result.shape == (batch, height * width, c_out):
+        expected = F.conv2d(image, weight, bias, stride, padding=k // 2)
+        what = f"The output for a {k} x {k} kernel and stride {stride}"
+        pixels = expected.shape[2] * expected.shape[3]
+        if isinstance(result, Tensor) and result.shape == (batch, pixels, c_out):
             raise Wrong("These are tokens (B, H*W, C_out): lay them back into an image.")
-        if isinstance(result, Tensor) and result.shape == (*expected.shape[:2], height * width):
+        if isinstance(result, Tensor) and result.shape == (*expected.shape[:2], pixels):
             raise Wrong("Nearly: the last axis still counts pixels, H*W. Make height and width.")
+        if isinstance(result, Tensor) and result.shape == (batch, c_out, height, width) != (
+            expected.shape
+        ):
+            raise Wrong(
+                f"For stride {stride} your output is as large as the image. The stride says which "
+                "patches unfold cuts out."
+            )
         require_tensor(result, tuple(expected.shape), what)
         if not same(result, expected):
-            raise Wrong(_why_the_conv_is_wrong(result, image, weight, bias))
+            raise Wrong(_why_the_conv_is_wrong(result, image, weight, bias, stride))
     return "unfold, one Linear, and back: a convolution in which nothing slides."
 
 
-def _why_the_conv_is_wrong(result: Tensor, image: Tensor, weight: Tensor, bias: Tensor) -> str:
-    k, size = weight.shape[-1], image.shape[2:]
-    expected = F.conv2d(image, weight, bias, padding=k // 2)
-    patches = F.unfold(image, k, padding=k // 2).transpose(1, 2)
+def _why_the_conv_is_wrong(
+    result: Tensor, image: Tensor, weight: Tensor, bias: Tensor, stride: int
+) -> str:
+    k = weight.shape[-1]
+    expected = F.conv2d(image, weight, bias, stride, padding=k // 2)
+    patches = F.unfold(image, k, padding=k // 2, stride=stride).transpose(1, 2)
+    size = expected.shape[2:]
 
     def by(flat: Tensor) -> Tensor:
         return F.linear(patches, flat, bias).transpose(1, 2).unflatten(2, size)
@@ -73,11 +85,11 @@ def _why_the_conv_is_wrong(result: Tensor, image: Tensor, weight: Tensor, bias: 
     slips: Slips = [
         (
             "The bias is missing: it is added to every pixel of its output channel.",
-            lambda: F.conv2d(image, weight, padding=k // 2),
+            lambda: F.conv2d(image, weight, None, stride, padding=k // 2),
         ),
         (
             "Your kernel is turned by half a turn. conv2d is a cross-correlation: do not flip.",
-            lambda: F.conv2d(image, weight.flip(2, 3), bias, padding=k // 2),
+            lambda: F.conv2d(image, weight.flip(2, 3), bias, stride, padding=k // 2),
         ),
         (
             "Your weight is flattened with the channels last. unfold lists a patch channel by "
@@ -101,20 +113,23 @@ def _why_the_conv_is_wrong(result: Tensor, image: Tensor, weight: Tensor, bias: 
 register(
     Exercise(
         id="02.1",
-        goal="Write conv_by_linear(image, weight, bias): what F.conv2d(image, weight, bias, "
-        "padding=k // 2) gives, k odd, from F.unfold and one Linear. The image is (B, C, H, W), "
-        "the weight (C_out, C, k, k).",
-        difficulty=1,
-        minutes=8,
+        goal="Write conv_by_linear(image, weight, bias, stride): what F.conv2d(image, weight, "
+        "bias, stride, padding=k // 2) gives, k odd, from F.unfold and one Linear. The image is "
+        "(B, C, H, W), the weight (C_out, C, k, k); neither H nor W need be a multiple of the "
+        "stride.",
+        difficulty=2,
+        minutes=10,
         hints=(
-            "Print F.unfold(image, kernel_size=3, padding=1).shape. Which axis is the patch, "
-            "which counts the pixels? Where does a Linear want the patch?",
-            "Unfold with padding k // 2, bring the patch to the last axis, apply F.linear with "
-            "the weight flattened to (C_out, C * k * k), then go back to an image as in 01.1.",
+            "Print F.unfold(image, kernel_size=3, padding=1, stride=2).shape for images of 6 and "
+            "of 7 rows. Which axis counts the patches, and how many are there along one side?",
+            "The page does it for stride 1. With a stride the patches begin at rows 0, stride, "
+            "2 stride, ... of the padded image, so one side of H pixels has as many as there are "
+            "multiples of the stride below H.",
             "k = weight.shape[-1]\n"
-            "patches = F.unfold(image, kernel_size=k, padding=k // 2)     # (B, C*k*k, H*W)\n"
-            "tokens = F.linear(patches.transpose(1, 2), ..., bias)        # (B, H*W, C_out)\n"
-            "return tokens.transpose(1, 2).unflatten(2, image.shape[2:])",
+            "patches = F.unfold(image, k, padding=k // 2, stride=stride)  # (B, C*k*k, patches)\n"
+            "tokens = F.linear(patches.transpose(1, 2), ..., bias)        # (B, patches, C_out)\n"
+            "size = [... for side in image.shape[2:]]\n"
+            "return tokens.transpose(1, 2).unflatten(2, size)",
         ),
         checker=_check_conv_by_linear,
     )
@@ -317,52 +332,57 @@ register(
 
 
 def _check_compose(compose: Any) -> str:
-    for one, other in ((3, 3), (3, 5), (5, 1), (2, 3)):
-        first, second = noise(one, one, seed=one), noise(other, other, seed=10 + other)
+    for one, other, c_in, c_mid, c_out in ((3, 3, 1, 1, 1), (3, 3, 2, 3, 4), (3, 5, 4, 2, 3),
+                                           (2, 3, 3, 3, 3)):  # fmt: skip
+        first = noise(c_mid, c_in, one, one, seed=one)
+        second = noise(c_out, c_mid, other, other, seed=10 + other)
         result = call(compose, first.clone(), second.clone())
         size = one + other - 1
-        what = f"The kernel made of {one} x {one} and {other} x {other}"
-        require_tensor(result, (size, size), what)
-        expected = F.conv2d(first[None, None], second.flip(0, 1)[None, None], padding=other - 1)
-        if not same(result, expected[0, 0]):
+        what = f"The weight made of {one} x {one} and {other} x {other}"
+        if isinstance(result, Tensor) and result.shape == (c_in, c_out, size, size) != (
+            c_out, c_in, size, size,
+        ):  # fmt: skip
+            raise Wrong("The output channels come first in a weight: exchange the first two axes.")
+        require_tensor(result, (c_out, c_in, size, size), what)
+        if not same(result, _composed(first, second.flip(2, 3))):
             raise Wrong(_why_the_kernel_is_wrong(result, first, second))
     return "Two correlations are one, and its kernel is the convolution of the two: one flip."
 
 
-def _why_the_kernel_is_wrong(result: Tensor, first: Tensor, second: Tensor) -> str:
-    def correlated(left: Tensor, right: Tensor) -> Tensor:
-        return F.conv2d(left[None, None], right[None, None], padding=len(right) - 1)[0, 0]
+def _composed(first: Tensor, slides: Tensor) -> Tensor:
+    """Slide one weight over the other; the input channels of the first are the batch."""
+    padding = slides.shape[-1] - 1
+    return F.conv2d(first.transpose(0, 1), slides, padding=padding).transpose(0, 1)
 
+
+def _why_the_kernel_is_wrong(result: Tensor, first: Tensor, second: Tensor) -> str:
+    right = _composed(first, second.flip(2, 3))
     slips: Slips = [
         (
             "Neither kernel is flipped: this is the correlation of the two. Flip one of them, in "
             "both directions, before conv2d.",
-            lambda: correlated(first, second),
+            lambda: _composed(first, second),
         ),
         (
-            "Neither kernel is flipped: this is the correlation of the two. Flip one of them, in "
-            "both directions, before conv2d.",
-            lambda: correlated(second, first),
+            "The result is turned by half a turn. Flip the second kernel, which slides, in both "
+            "directions; not the first, and not the result.",
+            lambda: right.flip(2, 3),
         ),
         (
-            "The result is turned by half a turn. Flip one kernel, not both and not the result.",
-            lambda: correlated(first, second.flip(0, 1)).flip(0, 1),
+            "You flipped one direction only; both belong to it: flip(2, 3).",
+            lambda: _composed(first, second.flip(2)),
         ),
         (
-            "You flipped one direction only; both belong to it: flip(0, 1).",
-            lambda: correlated(first, second.flip(0)),
+            "You flipped one direction only; both belong to it: flip(2, 3).",
+            lambda: _composed(first, second.flip(3)),
         ),
         (
-            "You flipped one direction only; both belong to it: flip(0, 1).",
-            lambda: correlated(first, second.flip(1)),
-        ),
-        (
-            "You transposed the kernel. A flip reverses the rows and the columns: flip(0, 1).",
-            lambda: correlated(first, second.T),
+            "You transposed the kernel. A flip reverses the rows and the columns: flip(2, 3).",
+            lambda: _composed(first, second.mT),
         ),
     ]
     otherwise = (
-        "The size is right, the numbers are not. Test it on noise without padding: "
+        "The shape is right, the numbers are not. Test it on noise without padding: "
         "F.conv2d(F.conv2d(x, u), v) against F.conv2d(x, composed)."
     )
     return _named(result, slips, otherwise)
@@ -371,21 +391,21 @@ def _why_the_kernel_is_wrong(result: Tensor, first: Tensor, second: Tensor) -> s
 register(
     Exercise(
         id="02.5",
-        goal="Write compose(first, second): from two square kernels, (k, k) and (m, m), the one "
-        "kernel (k + m - 1, k + m - 1) with which a single conv2d without padding gives what the "
-        "two give one after the other.",
+        goal="Write compose(first, second): from the weights of two convolutions, (C_mid, C_in, "
+        "k, k) and (C_out, C_mid, m, m), the one weight (C_out, C_in, k + m - 1, k + m - 1) with "
+        "which a single conv2d without padding gives what the two give one after the other.",
         difficulty=3,
-        minutes=12,
+        minutes=15,
         hints=(
-            "Feed an impulse to both, one after the other. What comes out is the answer, turned "
-            "by half a turn.",
-            "Let conv2d slide one kernel over the other. It needs padding, so that they may meet "
-            "in a single corner; and one of the two has to be flipped.",
-            "def compose(first, second):\n"
-            "    padding = len(second) - 1\n"
-            "    flipped = ...                       # in both directions\n"
-            "    return F.conv2d(first[None, None], flipped[None, None],\n"
-            "                    padding=padding)[0, 0]",
+            "The page does it for one channel. With several, what goes from input channel i to "
+            "output channel o goes through every middle channel. What happens to these parts?",
+            "They are added, as conv2d adds its input channels. So let conv2d slide the second, "
+            "flipped, over the first: the middle channels are what it adds up, and the input "
+            "channels have to stand where it expects a batch.",
+            "padding = second.shape[-1] - 1\n"
+            "flipped = ...                       # in both directions of the image\n"
+            "as_batch = first.transpose(0, 1)    # (C_in, C_mid, k, k)\n"
+            "return F.conv2d(as_batch, flipped, padding=padding)...",
         ),
         checker=_check_compose,
     )

@@ -24,97 +24,107 @@ class _Watch(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.groups: set[int] = set()
         self.whole_attention = False
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        given = kwargs or {}
-        if func is F.conv2d:
-            self.groups.add(args[6] if len(args) > 6 else given.get("groups", 1))
         if func is F.multi_head_attention_forward:
             self.whole_attention = True
-        return func(*args, **given)
+        return func(*args, **(kwargs or {}))
 
 
-# 03.1: a grouped convolution of plain ones.
+# 03.1: groups as blocks of zeros.
 
 
-def _check_grouped_conv(grouped_conv: Any) -> str:
+def _check_dense_weight(dense_weight: Any) -> str:
     for c_in, c_out, groups in ((6, 4, 2), (4, 8, 4), (3, 5, 1), (6, 6, 6)):
-        image = noise(2, c_in, 6, 7, seed=1)
         weight = noise(c_out, c_in // groups, 3, 3, seed=2)
-        expected = F.conv2d(image, weight, groups=groups)
-        with _Watch() as watch:
-            output = call(grouped_conv, image.clone(), weight.clone(), groups)
-        if watch.groups - {1}:
-            raise Wrong("A convolution with groups runs in it: build it of ones with groups=1.")
-        if isinstance(output, Tensor) and output.shape == (2, c_out // groups, 4, 5) != (
-            expected.shape
-        ):
+        result = call(dense_weight, weight.clone(), groups)
+        if isinstance(result, Tensor) and result.shape == weight.shape != (c_out, c_in, 3, 3):
             raise Wrong(
-                f"Your output has {c_out // groups} channels, those of one group. The groups' "
-                "outputs are not added: they stand one after the other, torch.cat(..., dim=1)."
+                f"Your weight still has {c_in // groups} input channels. With groups=1 an output "
+                f"channel has a weight for every input channel, here {c_in}."
             )
-        require_tensor(output, tuple(expected.shape), f"The output for groups={groups}")
-        if not same(output, expected):
-            raise Wrong(_why_the_groups_are_wrong(output, image, weight, groups))
-    return "A grouped convolution is separate convolutions, side by side: split, then project."
+        require_tensor(result, (c_out, c_in, 3, 3), f"The weight for groups={groups}")
+        if not same(result, _blocks(weight, groups)):
+            raise Wrong(_why_the_groups_are_wrong(result, weight, groups))
+    return "Groups are blocks of zeros: what is between two groups has no wire."
 
 
-def _why_the_groups_are_wrong(output: Tensor, image: Tensor, weight: Tensor, groups: int) -> str:
-    images, weights = image.chunk(groups, 1), weight.chunk(groups)
-    in_turn = [image[:, g::groups] for g in range(groups)]
-    weights_in_turn = [weight[g::groups] for g in range(groups)]
+def _blocks(weight: Tensor, groups: int, to: str = "own") -> Tensor:
+    """Write the weights of each group where they belong, or where a slip puts them."""
+    rows, columns = len(weight) // groups, weight.shape[1]
+    dense = weight.new_zeros(len(weight), groups * columns, *weight.shape[2:])
+    for g in range(groups):
+        out, into = slice(g * rows, (g + 1) * rows), slice(g * columns, (g + 1) * columns)
+        if to == "first":
+            into = slice(0, columns)
+        if to == "backwards":
+            into = slice((groups - 1 - g) * columns, (groups - g) * columns)
+        if to == "turns in":
+            into = slice(g, None, groups)
+        if to == "turns out":
+            out = slice(g, None, groups)
+        dense[out, into] = weight[out]
+    return dense
+
+
+def _why_the_groups_are_wrong(result: Tensor, weight: Tensor, groups: int) -> str:
     slips = [
         (
-            "All your groups use the filters of the first. Groups share nothing: split the weight "
-            "as well, along its output channels.",
-            _side_by_side(images, [weights[0]] * groups),
+            "Every output channel reads all input channels in yours. Between two groups there is "
+            "no wire: the weight is 0.",
+            weight.repeat(1, groups, 1, 1),
         ),
         (
-            "Your groups take channels in turn (0, 2, 4, ...). PyTorch's are contiguous blocks.",
-            _side_by_side(in_turn, weights),
+            "All your groups use the filters of the first. Groups share nothing: each output "
+            "channel has its own.",
+            _blocks(weight[: len(weight) // groups].repeat(groups, 1, 1, 1), groups),
+        ),
+        ("All your groups read the channels of the first.", _blocks(weight, groups, "first")),
+        (
+            "Your groups read channels in turn (0, 2, 4, ...). PyTorch's are contiguous blocks.",
+            _blocks(weight, groups, "turns in"),
         ),
         (
             "Your groups take the filters in turn. Those of the first group come first.",
-            _side_by_side(images, weights_in_turn),
+            _blocks(weight, groups, "turns out"),
         ),
         (
-            "The pieces are right and stand in the wrong order.",
-            _side_by_side(images[::-1], weights[::-1]),
+            "The blocks are right and stand in the wrong order: group 0 reads the first channels.",
+            _blocks(weight, groups, "backwards"),
         ),
     ]
     return _named_slip(
-        output,
+        result,
         slips,
         "The shape is right, but the numbers differ. Which input channels and which rows of the "
         "weight belong to group 0?",
     )
 
 
-def _side_by_side(images: Any, weights: Any) -> Tensor:
-    return torch.cat([F.conv2d(x, w) for x, w in zip(images, weights, strict=True)], 1)
-
-
 register(
     Exercise(
         id="03.1",
-        goal="Write grouped_conv(image, weight, groups): what F.conv2d(image, weight, "
-        "groups=groups) computes, of convolutions with groups=1 only. No padding, no bias.",
+        goal="Write dense_weight(weight, groups): from the weight (C_out, C_in / groups, k, k) of "
+        "a grouped convolution, the weight (C_out, C_in, k, k) with which a convolution with "
+        "groups=1 computes the same.",
         difficulty=1,
-        minutes=6,
+        minutes=8,
         hints=(
-            "Print the weight's shape for groups=1 and groups=2. Which axis got shorter, and which "
-            "must you still split?",
-            "Split the image along axis 1 and the weight along axis 0, into as many pieces. "
-            "Convolve each pair. Put the results one after the other along the channels.",
-            "images = image.chunk(groups, dim=1)\n"
-            "weights = weight.chunk(groups, dim=...)\n"
-            "return torch.cat([F.conv2d(x, w) for x, w in zip(images, weights)], dim=...)",
+            "Look at the two matrices of the page: where is the left one zero? Which input "
+            "channels does the first output channel read?",
+            "Begin with zeros of the full shape. Group g has C_out / groups rows and C_in / groups "
+            "columns of it: write its filters there, and leave the rest at zero.",
+            "rows, columns = len(weight) // groups, weight.shape[1]   # of one group\n"
+            "dense = weight.new_zeros(len(weight), ..., *weight.shape[2:])\n"
+            "for g in range(groups):\n"
+            "    own = slice(g * rows, (g + 1) * rows)\n"
+            "    dense[own, ...] = weight[own]\n"
+            "return dense",
         ),
-        checker=_check_grouped_conv,
+        checker=_check_dense_weight,
     )
 )
 
@@ -166,6 +176,12 @@ def _why_the_heads_are_wrong(output: Tensor, x: Tensor, weights: list[Tensor], h
         for w in weights[:3]
     ]  # fmt: skip
     turned = attend(*(in_turn(x @ w.T) for w in weights[:3]))
+    viewed = attend(*((x @ w.T).reshape(len(x), heads, -1, d) for w in weights[:3]))
+    viewed_says = (
+        "You cut the projected tokens with view(B, heads, N, d): a head then gets whole tokens, "
+        "not channels. Split the last axis, (B, N, heads, d), and move the heads forward with "
+        "transpose(1, 2)."
+    )
     slips = [
         (
             "You split x first and projected each piece: that is a grouped projection, and each "
@@ -192,6 +208,8 @@ def _why_the_heads_are_wrong(output: Tensor, x: Tensor, weights: list[Tensor], h
             "unflatten(-1, (heads, -1)).",
             turned.permute(0, 2, 3, 1).flatten(2) @ w_o.T,
         ),
+        (viewed_says, merge(viewed) @ w_o.T),
+        (viewed_says, viewed.reshape(x.shape) @ w_o.T),
         (
             "The heads were put together without moving their axis back: transpose to "
             "(B, N, heads, d) before you flatten.",

@@ -25,6 +25,8 @@ SIDE = 14
 SHARPNESS = (0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12)
 SIZES = (3, 5, 7)
 BORDERS = ("padded", "unpadded")
+# The Difference is coloured by its size in decades: white up to this part of the largest output.
+FAINTEST = 0.001
 
 
 class HeadsAsKernel(LinkedFigure):
@@ -53,7 +55,7 @@ class HeadsAsKernel(LinkedFigure):
     --------
     >>> figure = HeadsAsKernel(sharpness=4)
     >>> figure.value
-    {'sharpness': 4, 'size': 3, 'border': 'padded', 'query': 90, 'head': 0}
+    {'sharpness': 4, 'size': 3, 'border': 'padded', 'query': 84, 'head': 5}
     >>> round(figure.outputs()["inside"], 2)
     0.08
     """
@@ -68,7 +70,7 @@ class HeadsAsKernel(LinkedFigure):
         seed = torch.Generator().manual_seed(1)
         image = torch.randn(SIDE, SIDE, generator=seed, dtype=torch.float64)
         kernel = torch.randn(7, 7, generator=seed, dtype=torch.float64)
-        defaults = {"sharpness": 2, "size": 3, "border": "padded", "query": 90, "head": 0}
+        defaults = {"sharpness": 2, "size": 3, "border": "padded", "query": 84, "head": 5}
         super().__init__(
             name="heads_kernel",
             title="k² heads become a k × k convolution",
@@ -185,11 +187,11 @@ class HeadsAsKernel(LinkedFigure):
                 outline(ax, here, dashed=True)
                 ax.set_title(title)
             ax = _place(fig, 5.4, 3.05, 1.65, 1.65)
-            missed = np.array(shown["output"]) - np.array(shown["target"])
-            end = float(np.abs(shown["target"]).max())
-            image_grid(ax, missed.reshape(SIDE, SIDE), kind="signed", limit=end)
+            missed = decades(np.array(shown["output"]) - np.array(shown["target"]), shown["target"])
+            image_grid(ax, missed.reshape(SIDE, SIDE), kind="signed", limit=1, bar=False)
             outline(ax, at, dashed=True)
             ax.set_title("Difference")
+            ax.set_xlabel("log scale: white is\nunder 0.1 % of the\nlargest output")
             self._curve(_place(fig, 0.6, 4.0, 4.3, 1.05))
         return fig, self._sentence(shown)
 
@@ -227,13 +229,41 @@ class HeadsAsKernel(LinkedFigure):
         most = shown["maps"][value["head"]]
         line, column = divmod(value["query"], SIDE)
         down, right = (n - k // 2 for n in divmod(value["head"], k))
+        outside = line + down not in range(SIDE) or column + right not in range(SIDE)
+        border = {"padded": "at a zero outside the image"}
+        where = border.get(value["border"], "outside the image, where no token is")
+        leaves = f": it aims {where}" if outside else ""
         return (
             f"{k * k} heads, sharpness {value['sharpness']}, border {value['border']}. From pixel "
             f"row {line}, column {column}, head {value['head']} looks {_offset(down, right)} and "
-            f"puts at most {_weight(max(most))} of its weight on one pixel. The sum of all misses "
-            f"the {k} × {k} convolution by {_percent(shown['inside'])} away from the border, by "
-            f"{_percent(shown['whole'])} on the whole image."
+            f"puts {_weight(max(most))} of its weight on one pixel{leaves}. The sum "
+            f"of all misses the {k} × {k} convolution by {_percent(shown['inside'])} away from "
+            f"the border, by {_percent(shown['whole'])} on the whole image."
         )
+
+
+def decades(difference: ArrayLike, target: ArrayLike) -> np.ndarray:
+    """Say how strongly each difference is coloured, from -1 to 1: a third for a factor of ten.
+
+    Parameters
+    ----------
+    difference : array_like
+    target : array_like
+        What it is a part of: the largest of these in size counts 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of `difference`; 0 up to a thousandth of the largest.
+
+    Examples
+    --------
+    >>> decades([1.0, -0.1, 0.01, 0.0], [-1.0, 0.5]).round(2).tolist()
+    [1.0, -0.67, 0.33, 0.0]
+    """
+    share = np.abs(difference) / np.abs(target).max()
+    strength = 1 - np.log(np.maximum(share, FAINTEST)) / np.log(FAINTEST)
+    return np.sign(difference) * np.minimum(1, strength)
 
 
 def _error(output: torch.Tensor, target: torch.Tensor) -> float:
@@ -265,8 +295,10 @@ def _weight(part: float) -> str:
     """Write a weight of a softmax in percent: never 100, because it never is."""
     percent = 100 * part
     if percent > 99.9:
-        return "little less than 100 %"
-    return f"{percent:.1f} %" if percent > 99 else _percent(part)
+        return "a little less than 100 %"
+    if percent < 0.1:
+        return _percent(part)
+    return "at most " + (f"{percent:.1f} %" if percent > 99 else _percent(part))
 
 
 def _offset(down: int, right: int) -> str:

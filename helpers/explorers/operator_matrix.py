@@ -61,6 +61,18 @@ def _numbers(seed: int, *shape: int) -> list[Any]:
     return (size * generator.choice([-1, 1], shape)).tolist()
 
 
+def _picture(seed: int) -> list[Any]:
+    """Draw the image: a light and a dark part in each channel, so that no row of A is like another.
+
+    The parts are the left half, the upper half, a cross and the middle. On top comes noise.
+    """
+    rows, columns = np.indices((_SIDE, _SIDE))
+    middle = (np.abs(rows - 1.5) < 1) & (np.abs(columns - 1.5) < 1)
+    parts = [columns < 2, rows < 2, (rows == columns) | (rows + columns == _SIDE - 1), middle]
+    noise = np.random.default_rng(seed).uniform(-0.6, 0.6, (_CHANNELS, _SIDE, _SIDE))
+    return np.round(np.where(parts, 1.0, -1.0) + noise, 3).tolist()
+
+
 class OperatorMatrix(LinkedFigure):
     """A layer on a 4 x 4 image of 4 channels as one matrix: one colour for each number in it.
 
@@ -112,7 +124,8 @@ class OperatorMatrix(LinkedFigure):
         super().__init__(
             name="operator_matrix",
             title="The whole operator as one matrix",
-            description="4 channels, 4 × 4 pixels: 64 numbers go in. One colour is one number.",
+            description="4 channels, 4 × 4 pixels: 64 numbers go in. One colour is one number; "
+            "of attention, the stronger the colour, the larger the weight.",
             hues=_HUES,
             roles=_ROLES,
             **_weights(),
@@ -247,7 +260,14 @@ class OperatorMatrix(LinkedFigure):
             ax = fig.add_axes((0.02, 0.06, 4.3 * 0.86 / 7.2, 0.86))
             ax.set_title(f"M, {len(spatial)} × {spatial.shape[1]}", color=theme.INK)
             ax.imshow(
-                _painted(value["layer"], spatial, channel, (row, column), _settings(value)["k"])
+                _painted(
+                    value["layer"],
+                    np.array(shown["matrix"]),
+                    spatial,
+                    channel,
+                    (row, column),
+                    _settings(value)["k"],
+                )
             )
             ax.set(xticks=[], yticks=[], anchor="NW")
             ax.spines[:].set_visible(True)
@@ -299,7 +319,8 @@ class OperatorMatrix(LinkedFigure):
         name = _LAYERS[value["layer"]].replace("depthwise", f"depthwise {size}")
         name = name.replace("dense conv", f"dense {size} conv")
         stands = (
-            f"The number at row {row}, column {column} stands in {same.sum()} cells."
+            f"The number at row {row}, column {column} stands in {same.sum()} "
+            f"cell{'s' if same.sum() > 1 else ''}."
             if inside
             else f"The cell at row {row}, column {column} is 0."
         )
@@ -317,7 +338,7 @@ class OperatorMatrix(LinkedFigure):
 def _weights() -> dict[str, list[Any]]:
     """Give the figure's image and weights, the same every time."""
     return {
-        "image": _numbers(0, _CHANNELS, _SIDE, _SIDE),
+        "image": _picture(5),
         "dense": _numbers(1, _CHANNELS, _CHANNELS, _LARGEST, _LARGEST),
         "depthwise": _numbers(2, _CHANNELS, _LARGEST, _LARGEST),
         "pointwise": _numbers(3, _CHANNELS, _CHANNELS),
@@ -370,19 +391,24 @@ def _ordered(matrix: Tensor, order: str) -> Tensor:
 
 
 def _painted(
-    layer: str, spatial: np.ndarray, channel: np.ndarray, at: tuple[int, int], k: int
+    layer: str,
+    matrix: np.ndarray,
+    spatial: np.ndarray,
+    channel: np.ndarray,
+    at: tuple[int, int],
+    k: int,
 ) -> np.ndarray:
     """Colour each cell by the number that stands there, as the front end does."""
     a, w = spatial.astype(int), channel.astype(int)
     if layer == "attention":
-        hue, part = (a - 1) % _SIDE**2, (a - 1) // _SIDE**2 % _SIDE**2 / (_SIDE**2 - 1)
+        hue, mix = (a - 1) % _SIDE**2, 0.12 + 0.76 * matrix / matrix.max()
     else:
         place, start = np.where(a > 0, (a - 1) % k**2, 0), (_LARGEST - k) // 2
         hue = (start + place // k) * _LARGEST + start + place % k
         step = _CHANNELS + 1 if layer == "depthwise" else 1
-        part = np.where(w > 0, w - 1, (a - 1) // k**2 * step) / (_CHANNELS**2 - 1)
+        mix = 0.3 + 0.5 * np.where(w > 0, w - 1, (a - 1) // k**2 * step) / (_CHANNELS**2 - 1)
     strong = np.array([_rgb(name) for name in _HUES])[hue]
-    colours = 1 + (0.3 + 0.5 * part)[..., None] * (strong - 1)
+    colours = 1 + mix[..., None] * (strong - 1)
     colours[(a == 0) & (w == 0)] = 1
     same_a, same_w = (a > 0) & (a == a[at]), (w > 0) & (w == w[at])
     one = {"dense": "ink", "separable": "ink", "pointwise": "channel"}.get(layer, "token")

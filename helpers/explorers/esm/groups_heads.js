@@ -127,7 +127,7 @@ function render({ model, el }) {
     const wires = obSvg('<svg class="gh-wires" viewBox="0 0 310 218" aria-hidden="true"></svg>');
     const caption = obMake("figcaption");
     const canvas = obMake("canvas", { role: "img" });
-    const bars = obSvg('<svg class="gh-bars" viewBox="0 0 310 118" role="img"></svg>');
+    const bars = obSvg('<svg class="gh-bars" viewBox="0 0 310 104" role="img"></svg>');
     // The dots of the followed column can be clicked; the slider does the same by keyboard.
     wires.addEventListener("click", (event) => {
       const box = wires.getBoundingClientRect();
@@ -143,7 +143,7 @@ function render({ model, el }) {
   const [left, right] = [half("left", "groups"), half("right", "heads")];
   const how = obMake("p", {
     className: "ob-how",
-    textContent: "Move groups, then heads: see which wires and which bars change. The square marks the channel that is followed.",
+    textContent: "Move groups, then heads: which wires and which bars change? Then set channels to 96, the first stage of ConvNeXt-T, and do it again. The square marks the channel that is followed.",
   });
   body.append(how, obMake("div", { className: "gh-halves" }, left.element, right.element), readout, listing.element);
 
@@ -180,8 +180,10 @@ function render({ model, el }) {
     }
     const radius = channels > 8 ? 1 : 4;
     for (const [name, x] of columns) {
+      // A name at the edge stays inside the picture, however large its letters are.
+      const [at, anchor] = x < 60 ? [0, "start"] : x > 250 ? [310, "end"] : [x, "middle"];
       const dots = Array.from({ length: channels }, (_, c) => `M${x - radius} ${y(c).toFixed(1)}a${radius} ${radius} 0 1 0 ${2 * radius} 0a${radius} ${radius} 0 1 0 ${-2 * radius} 0`).join("");
-      parts.push(`<path class="gh-dots" d="${dots}"/><text x="${x}" y="14" text-anchor="middle">${name}</text>`);
+      parts.push(`<path class="gh-dots" d="${dots}"/><text x="${at}" y="14" text-anchor="${anchor}">${name}</text>`);
     }
     for (const [text, x] of labels) parts.push(`<text class="gh-w" x="${x}" y="14" text-anchor="middle">W<tspan class="gh-sub" dy="4">${text}</tspan></text>`);
     parts.push(`<rect class="gh-chosen" x="${into[1] - 7}" y="${y(channel) - 7}" width="14" height="14"/>`);
@@ -216,13 +218,15 @@ function render({ model, el }) {
 
   const drawBars = (view, weights, most, numbers, at) => {
     const step = 310 / numbers.length;
-    const high = (n) => Math.max(1.5, (n / most) * 72);
+    const high = (n) => Math.max(1.5, (n / most) * 58);
+    // Twelve numbers are too many for the width: every second, and the one that is chosen.
+    const told = (i) => numbers.length < 8 || i === at || ((i === 0 || i % 2 === 1) && Math.abs(i - at) > 1);
     const bars = weights.map((n, i) =>
-      `<rect class="${i === at ? "gh-now" : "gh-bar"}" x="${(i + 0.15) * step}" y="${94 - high(n)}" width="${0.7 * step}" height="${high(n)}"/>` +
-      `<text x="${(i + 0.5) * step}" y="110" text-anchor="middle">${numbers[i]}</text>`);
-    const middle = Math.max(38, Math.min(272, (at + 0.5) * step));
-    view.bars.innerHTML = `<g aria-hidden="true">${bars.join("")}<path class="gh-base" d="M0 94H310"/>` +
-      `<text class="gh-total" x="${middle}" y="${88 - high(weights[at])}" text-anchor="middle">${ghNumber(weights[at])}</text></g>`;
+      `<rect class="${i === at ? "gh-now" : "gh-bar"}" x="${(i + 0.15) * step}" y="${80 - high(n)}" width="${0.7 * step}" height="${high(n)}"/>` +
+      (told(i) ? `<text x="${(i + 0.5) * step}" y="98" text-anchor="middle">${numbers[i]}</text>` : ""));
+    const middle = Math.max(48, Math.min(262, (at + 0.5) * step));
+    view.bars.innerHTML = `<g aria-hidden="true">${bars.join("")}<path class="gh-base" d="M0 80H310"/>` +
+      `<text class="gh-total" x="${middle}" y="${75 - high(weights[at])}" text-anchor="middle">${ghNumber(weights[at])}</text></g>`;
     const ends = `${ghNumber(weights[0])} at 1 to ${ghNumber(weights[weights.length - 1])} at ${numbers[numbers.length - 1]}`;
     view.bars.setAttribute("aria-label", `Weights for each number of ${view.name}: ${ends}; now ${ghNumber(weights[at])}.`);
   };
@@ -242,20 +246,18 @@ function render({ model, el }) {
     });
     drawWires(right, {
       ...common, columns: [["input", 20], ["values", 155], ["output", 285]], blocks: heads, blocksAt: [155],
-      wired: [[20, 155, 1], [155, 285, 1]], reads: result.head_reads, into: [20, 155], labels: [["V", 88], ["O", 222]],
+      wired: [[20, 155, 1], [155, 285, 1]], reads: result.head_reads, into: [20, 155], labels: [["V", 88], ["O", 217]],
     });
-    left.title.textContent = `Conv2d(${channels}, ${channels}, ${k}, groups=${groups})`;
-    right.title.textContent = `Attention(${channels}, num_heads=${heads})`;
+    left.title.textContent = `Conv2d, groups=${groups}`;
+    right.title.textContent = `Attention, num_heads=${heads}`;
     drawPatterns(left, result.kernels, "signed", 1, channel);
     const largest = Math.max(...result.attention.flat(2));
     drawPatterns(right, result.attention, "weights", largest, head);
-    const several = (shown, count) => (shown < count ? ` (${shown} of them shown)` : "");
+    const several = (shown, count) => (shown < count ? `${shown} of ${count}` : count);
     left.caption.textContent =
-      `A of each wire into channel ${channel}: ${width}${several(result.kernels.length, width)}. ` +
-      `A parameter, from \u22121 to 1.`;
+      `A of each thick wire: ${several(result.kernels.length, width)}. A parameter, \u22121 to 1.`;
     right.caption.textContent =
-      `A of each head: ${heads}${several(result.attention.length, heads)}. ` +
-      `Computed from X, from 0 to ${obText(largest)}.`;
+      `A of each head: ${several(result.attention.length, heads)}. Computed from X, 0 to ${obText(largest)}.`;
     left.canvas.setAttribute("aria-label", `${ghCount(width, "banded pattern")} of both signs, the same kernel in every row.`);
     right.canvas.setAttribute("aria-label", `${ghCount(heads, "pattern")} of positive weights, another row for every token.`);
     const most = Math.max(...result.conv_weights, ...result.attention_weights);

@@ -4,73 +4,121 @@ const SHARPNESS = [0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12];
 const SIZES = [3, 5, 7];
 const BORDERS = ["padded", "unpadded"];
 
-/** Softmax of -sharpness (j - i - offset)² over the keys j, for each query i; a ring of zeros takes part. */
-function alongOneAxis(length, offset, sharpness, ring) {
-  return Array.from({ length }, (_, i) => {
-    const score = (j) => -sharpness * (j - i - offset) ** 2;
-    let [top, sum] = [-Infinity, 0];
-    for (let j = -ring; j < length + ring; j += 1) top = Math.max(top, score(j));
-    for (let j = -ring; j < length + ring; j += 1) sum += Math.exp(score(j) - top);
-    return Array.from({ length }, (_, j) => Math.exp(score(j) - top) / sum);
-  });
+// The Difference is coloured by its size in decades: white up to FAINTEST of the largest output.
+const FAINTEST = 0.001;
+
+/**
+ * Softmax of -sharpness (j - i - offset)² over the keys j, for each offset n and query i, at place
+ * (n * length + i) * length + j. A ring of zeros takes part.
+ */
+function alongOneAxis(length, k, sharpness, ring) {
+  const out = new Float64Array(k * length * length);
+  for (let n = 0; n < k; n += 1) {
+    for (let i = 0; i < length; i += 1) {
+      const aim = i + n - Math.floor(k / 2);
+      const nearest = Math.max(-ring, Math.min(length - 1 + ring, aim));
+      const part = (j) => Math.exp(sharpness * ((nearest - aim) ** 2 - (j - aim) ** 2));
+      let sum = 0;
+      for (let j = -ring; j < length + ring; j += 1) sum += part(j);
+      const from = (n * length + i) * length;
+      for (let j = 0; j < length; j += 1) out[from + j] = part(j) / sum;
+    }
+  }
+  return out;
 }
 
-/** Both axes' softmaxes for every offset: a head's A is their product, because the square adds up. */
-function factors({ height, width, k, sharpness, border }) {
-  const reach = Math.floor(k / 2);
-  const ring = border === "padded" ? reach : 0;
-  const axis = (length) => Array.from({ length: k }, (_, n) => alongOneAxis(length, n - reach, sharpness, ring));
-  const down = axis(height);
-  return { down, across: width === height ? down : axis(width) };
-}
-
-/** The weighted sum of all heads, applied to an image: along the rows first, then down the columns. */
-function applyHeads(image, weight, { down, across }) {
+/** Image and kernel, flat, with what the convolution makes of them. */
+function pose(image, weight) {
   const [height, width, k] = [image.length, image[0].length, weight.length];
-  const mixed = across.map((rows) =>
-    image.map((line) => rows.map((row) => row.reduce((sum, part, j) => sum + part * line[j], 0))),
-  );
-  const out = Array.from({ length: height }, () => new Array(width).fill(0));
+  const [pixels, kernel] = [Float64Array.from(image.flat()), Float64Array.from(weight.flat())];
+  const [reach, target] = [Math.floor(k / 2), new Float64Array(height * width)];
+  for (let i = 0; i < height; i += 1) {
+    for (let j = 0; j < width; j += 1) {
+      let sum = 0;
+      for (let a = Math.max(0, reach - i); a < Math.min(k, height + reach - i); a += 1) {
+        for (let b = Math.max(0, reach - j); b < Math.min(k, width + reach - j); b += 1) {
+          sum += kernel[a * k + b] * pixels[(i + a - reach) * width + j + b - reach];
+        }
+      }
+      target[i * width + j] = sum;
+    }
+  }
+  return { height, width, k, pixels, kernel, target };
+}
+
+/** The weighted sum of all heads, applied to the image: along its rows first, then down its columns. */
+function applyHeads({ height, width, k, pixels, kernel }, down, across) {
+  const [mixed, out] = [new Float64Array(k * height * width), new Float64Array(height * width)];
+  for (let b = 0; b < k; b += 1) {
+    for (let i = 0; i < height; i += 1) {
+      for (let j = 0; j < width; j += 1) {
+        let sum = 0;
+        for (let from = 0; from < width; from += 1) sum += across[(b * width + j) * width + from] * pixels[i * width + from];
+        mixed[(b * height + i) * width + j] = sum;
+      }
+    }
+  }
+  const line = new Float64Array(height * width);
   for (let a = 0; a < k; a += 1) {
-    const line = Array.from({ length: height }, (_, i) =>
-      Array.from({ length: width }, (_, j) => mixed.reduce((sum, one, b) => sum + weight[a][b] * one[i][j], 0)),
-    );
+    line.fill(0);
+    for (let b = 0; b < k; b += 1) {
+      for (let n = 0; n < line.length; n += 1) line[n] += kernel[a * k + b] * mixed[b * line.length + n];
+    }
     for (let i = 0; i < height; i += 1) {
       for (let from = 0; from < height; from += 1) {
-        const part = down[a][i][from];
-        if (part === 0) continue;
-        for (let j = 0; j < width; j += 1) out[i][j] += part * line[from][j];
+        const part = down[(a * height + i) * height + from];
+        for (let j = 0; j < width; j += 1) out[i * width + j] += part * line[from * width + j];
       }
     }
   }
   return out;
 }
 
-function convolve(image, weight) {
-  const reach = Math.floor(weight.length / 2);
-  return image.map((line, i) =>
-    line.map((_, j) => {
-      let sum = 0;
-      weight.forEach((row, a) =>
-        row.forEach((w, b) => {
-          sum += w * (image[i + a - reach]?.[j + b - reach] ?? 0);
-        }),
-      );
-      return sum;
-    }),
-  );
-}
-
 /** The size of the difference in parts of the target's, where the kernel stays inside, or everywhere. */
-function errorOf(output, target, away) {
+function errorOf({ height, width, target }, output, away) {
   let [missed, all] = [0, 0];
-  for (let i = away; i < target.length - away; i += 1) {
-    for (let j = away; j < target[0].length - away; j += 1) {
-      missed += (output[i][j] - target[i][j]) ** 2;
-      all += target[i][j] ** 2;
+  for (let i = away; i < height - away; i += 1) {
+    for (let j = away; j < width - away; j += 1) {
+      const n = i * width + j;
+      missed += (output[n] - target[n]) ** 2;
+      all += target[n] ** 2;
     }
   }
   return Math.sqrt(missed / all);
+}
+
+/** What no query changes: both axes' softmaxes (a head's A is their product), output and errors. */
+function solve(problem, sharpness, border) {
+  const { height, width, k } = problem;
+  const ring = border === "padded" ? Math.floor(k / 2) : 0;
+  const down = alongOneAxis(height, k, sharpness, ring);
+  const across = width === height ? down : alongOneAxis(width, k, sharpness, ring);
+  const output = applyHeads(problem, down, across);
+  const [inside, whole] = [Math.floor(k / 2), 0].map((away) => errorOf(problem, output, away));
+  return { down, across, output, inside, whole };
+}
+
+/** The query's rows of A, their weighted sum, and the convolution's row, in a window of the image. */
+function rowsOf({ height, width, k, kernel }, { down, across }, query, { top, left, rows, columns }) {
+  const [i, j, reach] = [Math.floor(query / width), query % width, Math.floor(k / 2)];
+  const [maps, count] = [[], rows * columns];
+  const [sum, row] = [new Float64Array(count), new Float64Array(count)];
+  for (let h = 0; h < k * k; h += 1) {
+    const [a, b] = [Math.floor(h / k), h % k];
+    const map = new Float64Array(count);
+    for (let r = 0; r < rows; r += 1) {
+      const part = down[(a * height + i) * height + top + r];
+      for (let c = 0; c < columns; c += 1) {
+        const n = r * columns + c;
+        map[n] = part * across[(b * width + j) * width + left + c];
+        sum[n] += kernel[h] * map[n];
+      }
+    }
+    maps.push(map);
+    const [r, c] = [i + a - reach - top, j + b - reach - left];
+    if (r >= 0 && r < rows && c >= 0 && c < columns) row[r * columns + c] = kernel[h];
+  }
+  return { maps, sum, row };
 }
 
 /**
@@ -78,29 +126,21 @@ function errorOf(output, target, away) {
  * Gives maps (k², N), sum and row (N), output and target (N), inside and whole.
  */
 export function compute({ image, weight, sharpness, border, query }) {
-  const [height, width, k] = [image.length, image[0].length, weight.length];
-  const both = factors({ height, width, k, sharpness, border });
-  const [i, j] = [Math.floor(query / width), query % width];
-  const maps = [];
-  for (let a = 0; a < k; a += 1) {
-    for (let b = 0; b < k; b += 1) {
-      maps.push(both.down[a][i].flatMap((part) => both.across[b][j].map((other) => part * other)));
-    }
-  }
-  const sum = new Array(height * width).fill(0);
-  maps.forEach((map, h) => {
-    const w = weight[Math.floor(h / k)][h % k];
-    map.forEach((part, n) => (sum[n] += w * part));
-  });
-  const reach = Math.floor(k / 2);
-  const row = Array.from({ length: height * width }, (_, n) =>
-    weight[Math.floor(n / width) - i + reach]?.[(n % width) - j + reach] ?? 0,
-  );
-  const [output, target] = [applyHeads(image, weight, both), convolve(image, weight)];
+  const problem = pose(image, weight);
+  const solved = solve(problem, sharpness, border);
+  const everywhere = { top: 0, left: 0, rows: problem.height, columns: problem.width };
+  const { maps, sum, row } = rowsOf(problem, solved, query, everywhere);
   return {
-    maps, sum, row, output: output.flat(), target: target.flat(),
-    inside: errorOf(output, target, reach), whole: errorOf(output, target, 0),
+    maps: maps.map((map) => Array.from(map)), sum: Array.from(sum), row: Array.from(row),
+    output: Array.from(solved.output), target: Array.from(problem.target),
+    inside: solved.inside, whole: solved.whole,
   };
+}
+
+/** How strongly a difference is coloured, from -1 to 1: one third for each factor of ten. */
+export function decades(difference, largest) {
+  const share = Math.abs(difference) / largest;
+  return share <= FAINTEST ? 0 : Math.sign(difference) * Math.min(1, 1 - Math.log(share) / Math.log(FAINTEST));
 }
 
 function percent(part) {
@@ -111,8 +151,9 @@ function percent(part) {
 
 /** A weight of a softmax: never 100 %, because it never is. */
 function weightWords(part) {
-  if (part > 0.999) return "little less than 100 %";
-  return part > 0.99 ? `${(100 * part).toFixed(1)} %` : percent(part);
+  if (part > 0.999) return "a little less than 100 %";
+  if (part < 0.001) return percent(part);
+  return `at most ${part > 0.99 ? `${(100 * part).toFixed(1)} %` : percent(part)}`;
 }
 
 function offsetWords(down, right) {
@@ -160,7 +201,6 @@ function render({ model, el }) {
     const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     if (!(event.key in moves)) return;
     event.preventDefault();
-    event.stopPropagation();
     const { head, size } = model.get("value");
     const [r, c] = [Math.floor(head / size) + moves[event.key][0], (head % size) + moves[event.key][1]];
     if (r >= 0 && r < size && c >= 0 && c < size) change({ head: r * size + c });
@@ -171,111 +211,136 @@ function render({ model, el }) {
   };
   const sum = obMatrix({ name: "The weighted sum of the heads' rows", kind: "signed", onChoose: choosePlace });
   const row = obMatrix({ name: "The convolution's row", kind: "signed", onChoose: choosePlace });
-  const missed = obMatrix({ name: "Difference on the image", kind: "signed", cell: 11 * big,
+  const missed = obMatrix({ name: "Difference on the image", kind: "signed", cell: 11 * big, scale: false,
     onChoose: ({ row: line, column }) => change({ query: line * side + column }),
   });
+  const headsTitle = obMake("b", { className: "hk-token" });
+  heads.setCaption(headsTitle);
+  sum.setCaption(obMake("b", { textContent: "Weighted sum" }));
+  row.setCaption(obMake("b", { textContent: "The convolution" }));
+  missed.setCaption(obMake("b", { textContent: "Difference" }), " on the image");
+  const bar = obMake("i");
+  bar.style.background = `linear-gradient(to right, ${obStops("signed").join(", ")})`;
+  const [low, high] = ["Difference: \u2212100 %", "100 % of the largest output, on a log scale: white is under 0.1 %"];
+  const decadesScale = obMake("p", { className: "hk-decades" }, `${low} `, bar, ` ${high}`);
   const curve = obSvg('<svg class="hk-curve" viewBox="0 0 300 204" role="img"></svg>');
   const plot = obMake("figure", { className: "ob-matrix hk-plot" }, obMake("figcaption", {}, obMake("b", { textContent: "Error" }), " over sharpness"), curve);
   const words = obMake("div", { className: "hk-words" }, readout, listing.element);
   const views = obMake("div", { className: "hk-views" },
     heads.element,
-    obMake("div", { className: "hk-pair" }, sum.element, row.element, missed.element, plot),
+    obMake("div", { className: "hk-pair" }, sum.element, row.element, missed.element, plot, decadesScale),
   );
   const how = obMake("p", {
     className: "ob-how",
-    textContent: "Move the sharpness. Click or tap a head, or a pixel of the other pictures; or use the arrow keys.",
+    textContent: "Move the sharpness, then switch the border. Click or tap a head, or a pixel of the other pictures, or use the arrow keys.",
   });
-  body.append(how, views, words);
+  // On a slide what to do stands beside the pictures, as what is said does.
+  if (obSlide()) words.prepend(how);
+  else body.append(how);
+  body.append(views, words);
 
   // ---- What is shown --------------------------------------------------------------------------
   const weightOf = (size) => {
     const from = 3 - Math.floor(size / 2);
     return model.get("kernel").slice(from, from + size).map((line) => line.slice(from, from + size));
   };
+  /** Whatever has been computed is kept: there are 3 sizes, 2 borders and 10 sharpnesses. */
+  const kept = {};
+  const keep = (key, make) => (kept[key] ??= make());
+  const problemOf = (size) => keep(size, () => {
+    const problem = pose(image, weightOf(size));
+    const largest = (values) => values.reduce((most, one) => Math.max(most, Math.abs(one)), 0);
+    return { ...problem, strongest: largest(problem.kernel), largest: largest(problem.target) };
+  });
+  const solvedOf = (size, border, sharpness) =>
+    keep(`${size} ${border} ${sharpness}`, () => solve(problemOf(size), sharpness, border));
+  // No event pays for a curve of ten: they are computed while nothing else is to do.
+  const ahead = SIZES.flatMap((size) => BORDERS.flatMap((border) => SHARPNESS.map((one) => [size, border, one])));
+  const whenIdle = globalThis.requestIdleCallback ?? ((work) => setTimeout(() => work({ timeRemaining: () => 0 }), 20));
+  const workAhead = (deadline) => {
+    do solvedOf(...ahead.shift());
+    while (ahead.length && deadline.timeRemaining() > 2);
+    if (ahead.length) whenIdle(workAhead);
+  };
+  whenIdle(workAhead);
   /** The window around the query that is shown; it stays inside the image. */
   function corner() {
     const { query, size } = model.get("value");
     const at = (place) => Math.max(0, Math.min(side - size - 4, place - Math.floor((size + 4) / 2)));
     return { top: at(Math.floor(query / side)), left: at(query % side) };
   }
-  const curves = {};
-  const errors = ({ size, border }) => {
-    curves[`${size} ${border}`] ??= (() => {
-      const weight = weightOf(size);
-      const target = convolve(image, weight);
-      return SHARPNESS.map((sharpness) => {
-        const output = applyHeads(image, weight, factors({ height: side, width: side, k: size, sharpness, border }));
-        return { inside: errorOf(output, target, Math.floor(size / 2)), whole: errorOf(output, target, 0) };
-      });
-    })();
-    return curves[`${size} ${border}`];
+  const [x, y] = [(s) => 44 + (s / 12) * 244, (part) => 150 - part * 132];
+  let [curveOf, dots] = ["", []];
+  const drawCurve = ({ size, border, sharpness }) => {
+    const found = SHARPNESS.map((one) => solvedOf(size, border, one));
+    if (curveOf !== `${size} ${border}`) {
+      curveOf = `${size} ${border}`;
+      const line = (name) => found.map((e, n) => `${n ? "L" : "M"}${x(SHARPNESS[n]).toFixed(1)} ${y(e[name]).toFixed(1)}`).join("");
+      const texts = [0, 50, 100].map((n) => `<text x="38" y="${y(n / 100) + 5}" text-anchor="end">${n}</text><path class="hk-rule" d="M44 ${y(n / 100)}H288"/>`);
+      const ticks = [0, 2, 4, 6, 8, 10, 12].map((n) => `<text x="${x(n)}" y="172" text-anchor="middle">${n}</text>`);
+      curve.innerHTML =
+        `<g aria-hidden="true">${texts.join("")}${ticks.join("")}<path d="${line("inside")}"/><path class="hk-dashed" d="${line("whole")}"/>` +
+        `<circle r="5"/><circle r="5"/><path d="M112 28h26"/><text x="144" y="35">inside only</text>` +
+        `<path class="hk-dashed" d="M112 56h26"/><text x="144" y="63">whole image</text>` +
+        `<text x="166" y="198" text-anchor="middle">sharpness (error in %)</text></g>`;
+      dots = [...curve.querySelectorAll("circle")];
+      curve.setAttribute("aria-label",
+        `Error of the ${size ** 2} heads over sharpness, away from the border: ` +
+        found.map((e, n) => `${percent(e.inside)} at ${SHARPNESS[n]}`).join(", ") + ".");
+    }
+    const now = found[SHARPNESS.indexOf(sharpness)];
+    [now.inside, now.whole].forEach((error, n) => {
+      dots[n].setAttribute("cx", x(sharpness));
+      dots[n].setAttribute("cy", y(error));
+    });
   };
-  const drawCurve = (value) => {
-    const found = errors(value);
-    const [x, y] = [(s) => 44 + (s / 12) * 244, (part) => 150 - part * 132];
-    const line = (name) => found.map((e, n) => `${n ? "L" : "M"}${x(SHARPNESS[n]).toFixed(1)} ${y(e[name]).toFixed(1)}`).join("");
-    const now = SHARPNESS.indexOf(value.sharpness);
-    const texts = [0, 50, 100].map((n) => `<text x="38" y="${y(n / 100) + 5}" text-anchor="end">${n}</text><path class="hk-rule" d="M44 ${y(n / 100)}H288"/>`);
-    const ticks = [0, 2, 4, 6, 8, 10, 12].map((n) => `<text x="${x(n)}" y="172" text-anchor="middle">${n}</text>`);
-    const dots = ["inside", "whole"].map((name) => `<circle cx="${x(SHARPNESS[now])}" cy="${y(found[now][name])}" r="5"/>`);
-    curve.innerHTML =
-      `<g aria-hidden="true">${texts.join("")}${ticks.join("")}<path d="${line("inside")}"/><path class="hk-dashed" d="${line("whole")}"/>${dots.join("")}` +
-      `<path d="M112 28h26"/><text x="144" y="35">inside only</text>` +
-      `<path class="hk-dashed" d="M112 56h26"/><text x="144" y="63">whole image</text>` +
-      `<text x="166" y="198" text-anchor="middle">sharpness (error in %)</text></g>`;
-    curve.setAttribute("aria-label",
-      `Error of the ${value.size ** 2} heads over sharpness, away from the border: ` +
-      found.map((e, n) => `${percent(e.inside)} at ${SHARPNESS[n]}`).join(", ") + ".");
-  };
-  const crop = (values, top, left, size) =>
-    Array.from({ length: size * size }, (_, n) => values[(top + Math.floor(n / size)) * side + left + (n % size)]);
 
   const show = () => {
     const value = model.get("value");
     const { size, sharpness, border, query, head } = value;
-    const weight = weightOf(size);
-    const result = compute({ image, weight, sharpness, border, query });
+    const [problem, solved, reach] = [problemOf(size), solvedOf(size, border, sharpness), Math.floor(size / 2)];
     const { top, left } = corner();
     const [tile, count] = [size + 4, size * (size + 5) - 1];
-    const mosaic = new Array(count * count).fill(NaN);
-    result.maps.forEach((map, h) => {
-      const [r, c] = [Math.floor(h / size) * (tile + 1), (h % size) * (tile + 1)];
-      crop(map, top, left, tile).forEach((part, n) => {
-        mosaic[(r + Math.floor(n / tile)) * count + c + (n % tile)] = part;
-      });
+    const rows = rowsOf(problem, solved, query, { top, left, rows: tile, columns: tile });
+    const mosaic = new Float64Array(count * count).fill(NaN);
+    rows.maps.forEach((map, h) => {
+      const corner = Math.floor(h / size) * (tile + 1) * count + (h % size) * (tile + 1);
+      for (let r = 0; r < tile; r += 1) mosaic.set(map.subarray(r * tile, (r + 1) * tile), corner + r * count);
     });
     const [line, column] = [Math.floor(query / side), query % side];
-    const [down, right] = [Math.floor(head / size) - Math.floor(size / 2), (head % size) - Math.floor(size / 2)];
+    const [down, right] = [Math.floor(head / size) - reach, (head % size) - reach];
     cellSize(heads, { 3: 11, 5: 5.2, 7: 3.05 }[size]);
     heads.draw(mosaic, count, count, 1);
     heads.mark([{
       row: Math.floor(head / size) * (tile + 1), column: (head % size) * (tile + 1), rows: tile, columns: tile,
     }]);
     heads.setCursor({ row: 0, column: 0 }, `Head ${head} looks ${offsetWords(down, right)}.`);
-    heads.setCaption(obMake("b", { className: "hk-token", textContent: `Rows of A of ${size * size} heads` }));
-    const limit = Math.max(...weight.flat().map(Math.abs));
+    headsTitle.textContent = `Rows of A of ${size * size} heads`;
     const at = { row: line - top, column: column - left };
     const aim = { row: at.row + down, column: at.column + right };
-    const inside = (place) => place.row >= 0 && place.row < tile && place.column >= 0 && place.column < tile;
-    for (const [view, values, name] of [[sum, result.sum, "Weighted sum"], [row, result.row, "The convolution"]]) {
+    const shown = (place) => place.row >= 0 && place.row < tile && place.column >= 0 && place.column < tile;
+    for (const [view, values] of [[sum, rows.sum], [row, rows.row]]) {
       cellSize(view, 154 / tile);
-      view.draw(crop(values, top, left, tile), tile, tile, limit);
-      view.mark([{ ...at, dashed: true }, ...(inside(aim) ? [aim] : [])]);
-      view.setCursor(at, `Row ${line}, column ${column}: ${obText(values[query])}.`);
-      view.setCaption(obMake("b", { textContent: name }));
+      view.draw(values, tile, tile, problem.strongest);
+      view.mark([{ ...at, dashed: true }, ...(shown(aim) ? [aim] : [])]);
+      view.setCursor(at, `Row ${line}, column ${column}: ${obText(values[at.row * tile + at.column])}.`);
     }
-    missed.draw(result.output.map((y, n) => y - result.target[n]), side, side, Math.max(...result.target.map(Math.abs)));
+    const off = solved.output.map((result, n) => result - problem.target[n]);
+    missed.draw(off.map((one) => decades(one, problem.largest)), side, side, 1);
     missed.mark([{ row: line, column, dashed: true }]);
-    missed.setCursor({ row: line, column }, `Row ${line}, column ${column}: off by ${obText(result.output[query] - result.target[query])}.`);
-    missed.setCaption(obMake("b", { textContent: "Difference" }), " on the image");
+    missed.setCursor({ row: line, column },
+      `Row ${line}, column ${column}: off by ${percent(Math.abs(off[query]) / problem.largest)} of the largest output.`);
     drawCurve(value);
-    listing.set(code({ k: size, sharpness, border, inside: result.inside }));
-    const most = Math.max(...result.maps[head]);
+    listing.set(code({ k: size, sharpness, border, inside: solved.inside }));
+    const most = (softmax, n, place) => Math.max(...softmax.subarray((n * side + place) * side, (n * side + place + 1) * side));
+    const peak = most(solved.down, down + reach, line) * most(solved.across, right + reach, column);
+    const out = line + down < 0 || line + down >= side || column + right < 0 || column + right >= side;
+    const leaves = !out ? "" : border === "padded" ? ": it aims at a zero outside the image" : ": it aims outside the image, where no token is";
     say(
       `${size * size} heads, sharpness ${sharpness}, border ${border}. From pixel row ${line}, column ${column}, ` +
-        `head ${head} looks ${offsetWords(down, right)} and puts at most ${weightWords(most)} of its weight on one pixel. ` +
-        `The sum of all misses the ${size} \u00d7 ${size} convolution by ${percent(result.inside)} away from the border, ` +
-        `by ${percent(result.whole)} on the whole image.`,
+        `head ${head} looks ${offsetWords(down, right)} and puts ${weightWords(peak)} of its weight on one pixel${leaves}. ` +
+        `The sum of all misses the ${size} \u00d7 ${size} convolution by ${percent(solved.inside)} away from the border, ` +
+        `by ${percent(solved.whole)} on the whole image.`,
     );
     sharp.set(SHARPNESS.map(String), SHARPNESS.indexOf(sharpness));
     sizes.set(SIZES.map(String), SIZES.indexOf(size));

@@ -219,30 +219,33 @@ function render({ model, el }) {
     return { out_channel: o, out_pixel: i, in_channel: c, in_pixel: j };
   };
 
-  /** The colour of a cell: the place in the kernel gives the hue, the channels the shade. */
-  const shade = (layer, a, w, k) => {
-    let [hue, part] = [12, 0];
-    if (layer === "attention") [hue, part] = [(a - 1) % nIn, (Math.floor((a - 1) / nIn) % nIn) / (nIn - 1)];
+  /**
+   * The colour of a cell: the place in the kernel gives the hue, the channels the shade. Of
+   * attention the key's pixel gives the hue, and the weight, in parts of the largest, the shade.
+   */
+  const shade = (layer, a, w, k, weight) => {
+    let [hue, mix] = [12, 0];
+    if (layer === "attention") [hue, mix] = [(a - 1) % nIn, 0.12 + 0.76 * weight];
     else {
       const place = a > 0 ? (a - 1) % (k * k) : 0;
       const start = (5 - k) / 2;
       hue = (start + Math.floor(place / k)) * 5 + start + (place % k);
       const pair = w > 0 ? w - 1 : Math.floor((a - 1) / (k * k)) * (layer === "depthwise" ? channels + 1 : 1);
-      part = pair / (channels * channels - 1);
+      mix = 0.3 + (0.5 * pair) / (channels * channels - 1);
     }
-    const mix = 0.3 + 0.5 * part;
     return pack(hues[hue].map((value) => Math.round(255 + mix * (value - 255))));
   };
   const paint = (layer, result, k) => {
     const columns = channels * nIn;
     const colours = new Uint32Array(result.spatial.length * columns).fill(0xffffffff);
     const known = new Map();
+    const largest = Math.max(...result.matrix.map((line) => Math.max(...line)));
     result.spatial.forEach((ids, r) => {
       for (let q = 0; q < columns; q += 1) {
         const w = result.channel[r][q];
         if (ids[q] + w === 0) continue;
         const key = ids[q] * 32 + w;
-        if (!known.has(key)) known.set(key, shade(layer, ids[q], w, k));
+        if (!known.has(key)) known.set(key, shade(layer, ids[q], w, k, result.matrix[r][q] / largest));
         colours[r * columns + q] = known.get(key);
       }
     });

@@ -423,7 +423,7 @@ function obMatrix({ name, kind, cell = 6, scale = true, onPoint, onChoose, onPai
   const element = obMake("figure", { className: "ob-matrix" }, caption, cells);
   if (scale && kind !== "picture") element.append(legend);
   cells.style.setProperty("--ob-cell", `${cell}px`);
-  let [rows, columns, colours, image, ends] = [0, 0, null, null, ""];
+  let [rows, columns, colours, image, ends, bar] = [0, 0, null, null, "", null];
   let cursor = { row: 0, column: 0 };
 
   const resize = (newRows, newColumns) => {
@@ -445,9 +445,11 @@ function obMatrix({ name, kind, cell = 6, scale = true, onPoint, onChoose, onPai
     const text = `${kind} ${limit}`;
     if (text === ends || !legend.parentElement) return;
     ends = text;
-    const stops = obStops(kind).join(", ");
-    const bar = obMake("i");
-    bar.style.background = `linear-gradient(to right, ${stops})`;
+    // Asking for the stops settles the style of the whole page: once is enough.
+    if (!bar) {
+      bar = obMake("i");
+      bar.style.background = `linear-gradient(to right, ${obStops(kind).join(", ")})`;
+    }
     const digits = limit < 1 ? 2 : 1;
     const [low, zero] = kind === "signed" ? [obText(-limit, digits), " \u00b7 0 white"] : ["0", ""];
     legend.replaceChildren(low, bar, `${obText(limit, digits)}${zero}`);
@@ -521,7 +523,8 @@ function obMatrix({ name, kind, cell = 6, scale = true, onPoint, onChoose, onPai
       Home: [0, -columns], End: [0, columns], PageUp: [-rows, 0], PageDown: [rows, 0],
     };
     const paints = onPaint && [" ", "Enter"].includes(event.key);
-    if (!(event.key in moves) && !paints) return;
+    // A figure may take the arrow keys before: it has prevented their default then.
+    if (event.defaultPrevented || (!(event.key in moves) && !paints)) return;
     event.preventDefault();
     if (paints) {
       onPaint(cursor, true);
