@@ -80,8 +80,9 @@ refresh: $(STAMP)  ## run the notebooks and store their outputs (ONLY=01 for one
 sync: $(STAMP)  ## bring each notebook and its Markdown twin together
 	@$(PY) -m book sync
 
-experiments: $(STAMP)  ## make the recorded training runs of notebook 09 that are missing
+experiments: $(STAMP)  ## make the recorded training runs of notebooks 09 and 10 that are missing
 	@$(PY) -m helpers.experiments
+	@$(PY) -m helpers.designs
 
 bench: $(STAMP)  ## measure the book against its budgets
 	@$(PY) -m tests.bench

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -161,6 +162,40 @@ class BlockDesign:
         if mixer in WINDOWED:
             mixer += f" {self.kernel_size}x{self.kernel_size}"
         return mixer + (f", feed-forward x{self.expansion}" if self.expansion else "")
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The fields that make a difference: no window or heads where the mixer has none.
+
+        Examples
+        --------
+        >>> list(BlockDesign("attention").choices)
+        ['tokens', 'heads', 'expansion', 'norms', 'skips', 'channels']
+        """
+        own_mixer = callable(self.tokens)
+        left_out = {
+            "kernel_size": own_mixer or self.tokens not in WINDOWED,
+            "heads": own_mixer or self.tokens not in HEADED,
+        }
+        order = ("tokens", "kernel_size", "heads", "expansion", "norms", "skips", "channels")
+        return {name: getattr(self, name) for name in order if not left_out.get(name)}
+
+    def changes_from(self, other: BlockDesign) -> dict[str, tuple[Any, Any]]:
+        """List the choices that differ: for each field the other design's, then this one's.
+
+        A window or heads that only one of the two has come with its mixer, and are not listed.
+
+        Examples
+        --------
+        >>> BlockDesign("depthwise", kernel_size=5).changes_from(BlockDesign("depthwise", norms=1))
+        {'kernel_size': (3, 5), 'norms': (1, 2)}
+        """
+        theirs = other.choices
+        return {
+            name: (theirs[name], value)
+            for name, value in self.choices.items()
+            if name in theirs and theirs[name] != value
+        }
 
     def build(self) -> DesignedBlock:
         """Build the block, with fresh weights."""
@@ -337,6 +372,7 @@ GALLERY: dict[str, BlockDesign] = {
     )
 }
 
+#: Where they are; `make experiments` makes those that are missing.
 DESIGN_RESULTS = Path(__file__).parent / "results" / "designs.json"
 
 

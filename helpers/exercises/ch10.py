@@ -347,9 +347,9 @@ register(
         hints=(
             "Begin with the window: which mixers can read two away, and which of them learned fast "
             "in the figure of recorded runs?",
-            "Write the design, ask fitting_depth(design) for the depth, and print the parameters "
-            "of network_budget(design, depth). Where no depth fits within 2 %, change the "
-            "expansion or the norms and ask again.",
+            "Move the figure until it says that a design is within 2 % of the budget, or write the "
+            "design and ask fitting_depth(design) for the depth. Where no depth fits, change the "
+            "expansion or the norms. The pair is (designer.design, designer.depth).",
             'design = BlockDesign("depthwise", kernel_size=5, expansion=...)\n'
             "my_network = (design, fitting_depth(design))",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from helpers.explorers.base import ExplorerWidget, strip_widget_views
+from helpers.explorers.block_designer import BlockDesigner
 from helpers.explorers.budget_designer import BudgetDesigner
 from helpers.explorers.by_hand import ByHand
 from helpers.explorers.edge_head import EdgeHead
@@ -21,6 +22,7 @@ from helpers.explorers.two_blocks import TwoBlocks
 from helpers.explorers.two_matrices import TwoMatrices
 
 __all__ = [
+    "BlockDesigner",
     "BudgetDesigner",
     "ByHand",
     "EdgeHead",
