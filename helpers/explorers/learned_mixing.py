@@ -371,13 +371,13 @@ class LearnedMixing(LinkedFigure):
                 f"{_percent(shown['inside'].mean())} in the window, evenly spread "
                 f"{_percent(shown['even'].mean())}."
             )
-        weights = int((row != 0).sum())
+        weights, negative = int((row != 0).sum()), int((row < 0).sum())
         return (
             f"{start}Filter {value['kernel']} of {_CHANNELS}, the token at "
             f"{_place(value['query'])}: all of the row lies in its 3 × 3 window, where it can be "
             f"nowhere else; evenly spread over the image it would be {even}. Of {weights} weights "
-            f"{int((row < 0).sum())} are negative; the largest in size is {_text(row[top], 3)}, at "
-            f"{_place(top)}. Every digit is read with these."
+            f"{negative} {'is' if negative == 1 else 'are'} negative; the largest in size is "
+            f"{_text(row[top], 3)}, at {_place(top)}. Every digit is read with these."
         )
 
 

@@ -155,7 +155,7 @@ export function sentence(value, { row, inside, even, all, evenAll }, brief) {
     );
   }
   const where = `all of the row lies in its 3 \u00d7 3 window`;
-  const counts = `Of ${weights} weights ${negative} are negative; the largest in size is ${largest}.`;
+  const counts = `Of ${weights} weights ${negative} ${negative === 1 ? "is" : "are"} negative; the largest in size is ${largest}.`;
   if (brief) return `Filter ${kernel}, token at ${lmPlace(query)}: ${where}. ${counts} The same for every digit.`;
   return (
     `${start}Filter ${kernel} of ${LM_CHANNELS}, the token at ${lmPlace(query)}: ${where}, where it can be nowhere else; ` +
@@ -264,15 +264,17 @@ function lmSheet(onChoose) {
   return { element, set };
 }
 
-/** A table of a few rows and two columns, and a function that fills it. */
+/** A table of what is known of each head, a column for each, or on a slide a row; and how it is filled. */
 function lmFacts(names) {
-  const cells = names.map((name) => [obMake("th", { scope: "row", textContent: name }), obMake("td"), obMake("td")]);
-  const heads = [1, 2].map((head) => obMake("th", { scope: "col", textContent: `head ${head}` }));
+  const heads = ["head 1", "head 2"];
+  const [across, down] = obSlide() ? [names, heads] : [heads, names];
+  const cells = down.map(() => across.map(() => obMake("td")));
+  const name = (scope) => (textContent) => obMake("th", { scope, textContent });
   const element = obMake("table", { className: "lm-facts" },
-    obMake("thead", {}, obMake("tr", {}, obMake("td"), ...heads)),
-    obMake("tbody", {}, ...cells.map((line) => obMake("tr", {}, ...line))));
+    obMake("thead", {}, obMake("tr", {}, obMake("td"), ...across.map(name("col")))),
+    obMake("tbody", {}, ...cells.map((line, at) => obMake("tr", {}, name("row")(down[at]), ...line))));
   const set = (columns) => columns.forEach((texts, side) => texts.forEach((text, at) => {
-    const cell = cells[at][side + 1];
+    const cell = obSlide() ? cells[side][at] : cells[at][side];
     if (cell.textContent !== text) cell.textContent = text;
   }));
   return { element, set };
@@ -371,7 +373,7 @@ function render({ model, el }) {
   const filterBox = obMake("div", { className: "lm-view lm-at-filter" }, filterTable);
   const sheet = lmSheet((kernel) => set({ kernel }));
   const facts = lmFacts(obSlide()
-    ? ["this row, in the window", "\u2026 evenly spread", "all rows, in the window", "\u2026 evenly spread", "largest weight"]
+    ? ["row: in window", "evenly", "all rows: in window", "evenly", "row\u2019s largest"]
     : ["this row, in its 3 \u00d7 3 window", "\u2026 evenly spread", "all 49 rows, in the window", "\u2026 evenly spread", "this row\u2019s largest weight"]);
 
   const showVit = (value, query) => {
@@ -429,6 +431,8 @@ function render({ model, el }) {
 
   // ---- Captions, controls, and which views there are ---------------------------------------------------
   const formula = obMake("p", { className: "lm-formula" });
+  const low = (textContent) => obMake("sub", { textContent });
+  const project = (name) => [`${name} = X W`, low(name), " + b", low(name)];
   const showNames = (value) => {
     const vit = value.network === "ViT";
     for (const name of ["head1", "head2", "headA"]) obHide(views[name].element, !vit);
@@ -437,14 +441,14 @@ function render({ model, el }) {
     obHide(facts.element, !vit);
     const short = obSlide();
     const who = vit ? `head ${value.head}` : `filter ${value.kernel}`;
-    views.image.setCaption(bold(`A ${value.image}`), short ? "" : `, row of ${who} over it`);
-    for (const head of [1, 2]) views[`head${head}`].setCaption(bold(`Head ${head}`), short ? ", row \u00d7 100" : ": its row of A, in hundredths");
-    views.row.setCaption(bold("Its row of A"), short ? " \u00d7 100" : ", in hundredths");
+    views.image.setCaption(bold(`Digit ${value.image}`), `, ${who} over it`);
+    for (const head of [1, 2]) views[`head${head}`].setCaption(bold(`Head ${head}`), ": row of A \u00d7 100");
+    views.row.setCaption(bold("Its row of A"), " \u00d7 100");
     views.headA.setCaption(bold(short ? `A, ${who}` : `All of A, ${who}`), short ? "" : ": from X");
     views.filterA.setCaption(bold(short ? `A, ${who}` : `All of A, ${who}`), short ? "" : ": 9 numbers");
     filterTitle.replaceChildren(bold(`Filter ${value.kernel}`), short ? "" : ": nine parameters");
     formula.replaceChildren(...(vit
-      ? [blue("A"), " = softmax(Q K\u1d40 / \u221a16), computed here from the digit: Q = X W_Q + b_Q, K = X W_K + b_K."]
+      ? [blue("A"), " = softmax(Q K\u1d40 / \u221a16), computed here from the digit: ", ...project("Q"), ", ", ...project("K"), "."]
       : ["A row of ", blue("A"), " is the filter, the same in every place, cut at the border. Nothing is computed from the digit."]));
   };
   const radio = (name, label, choices, entries) => obRadios({ name, label, onChange: (at) => set(entries(choices[at])) });
