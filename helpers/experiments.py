@@ -1,6 +1,6 @@
 """The training runs of notebook 09, and what their results say.
 
-`make experiments` makes the runs (about twenty minutes on a quiet core) and stores them in
+`make experiments` makes the runs (about forty minutes on a quiet core) and stores them in
 ``helpers/results/small_data.json``, where the notebook reads them. Every run is written as soon as
 it is done: stop at any time, and the next call goes on with what is missing. A run is one network,
 so many images, in one arrangement, with one recipe and one seed; all of it stands in the file.

@@ -119,7 +119,8 @@ def contact_sheet(sheets: Mapping[str, ArrayLike], *, columns: int = 16) -> Figu
     Returns
     -------
     Figure
-        A panel for each layer, one below the other. Zero is white; the colours of each kernel end at its largest weight.
+        A panel for each layer, one below the other. Zero is white; the colours of each kernel end
+        at its largest weight.
 
     Raises
     ------

@@ -208,13 +208,37 @@ function lmComputed(model) {
   return { filters, headOf, kernelOf };
 }
 
+/** The 256 colours of a map, asked of the page once: asking makes it settle its styles. */
+const LM_PALETTES = {};
+function lmPalette(kind) {
+  LM_PALETTES[kind] ??= obColours(kind);
+  return LM_PALETTES[kind];
+}
+
+/** A matrix with a scale below whose bar stays and whose ends are written anew: label(limit). */
+function lmMatrix({ name, kind, cell, ...events }) {
+  const matrix = obMatrix({ name, kind, cell, scale: false, ...events });
+  if (kind === "picture") return matrix;
+  const bar = obMake("i");
+  bar.style.background = `linear-gradient(to right, ${obStops(kind).join(", ")})`;
+  const ends = (kind === "signed" ? ["", "0", ""] : ["0", ""]).map((text) => obMake("span", { textContent: text }));
+  matrix.element.append(obMake("div", { className: "lm-scale", "aria-hidden": "true" }, bar, obMake("span", {}, ...ends)));
+  matrix.label = (limit) => {
+    const text = obText(limit);
+    const last = ends[ends.length - 1];
+    if (last.textContent === text) return;
+    last.textContent = text;
+    if (kind === "signed") ends[0].textContent = obText(-limit);
+  };
+  return matrix;
+}
+
 /** Write a number into each of the 49 cells of a matrix, in hundredths; a zero that is no weight stays empty. */
 function lmWriter(matrix, kind) {
   const spans = Array.from({ length: LM_COUNT }, () => obMake("span"));
   matrix.cells.append(obMake("div", { className: "lm-numbers", "aria-hidden": "true" }, ...spans));
-  let palette = null;
+  const palette = lmPalette(kind);
   return (values, limit) => {
-    palette ??= obColours(kind);
     const [offset, gain] = kind === "signed" ? [127.5, 127.5 / limit] : [0, 255 / limit];
     spans.forEach((span, m) => {
       const at = 4 * Math.max(0, Math.min(255, Math.round(offset + gain * values[m])));
@@ -245,7 +269,7 @@ function lmSheet(onChoose) {
       drawn = filters;
       caption.replaceChildren(...title);
       const limit = Math.abs(filters[lmTop(filters)]);
-      const palette = obColours("signed");
+      const palette = lmPalette("signed");
       items.forEach(({ input, canvas }, index) => {
         const context = canvas.getContext("2d");
         const pixels = context.createImageData(3, 3);
@@ -288,8 +312,8 @@ function lmViews(model, { look, choose }) {
     onChoose: (place) => choose(tokenOf(place)),
   };
   const rows = { onPoint: (place) => look(place && place.row), onChoose: (place) => choose(place.row) };
-  const map = (name, kind, options = {}) => obMatrix({ name, kind, cell: 28, ...pixels, ...options });
-  const whole = (name, kind) => obMatrix({ name, kind, cell: 4, ...rows });
+  const map = (name, kind) => lmMatrix({ name, kind, cell: 28, ...pixels });
+  const whole = (name, kind) => lmMatrix({ name, kind, cell: 4, ...rows });
   const views = {
     image: map("The digit, 7 by 7 tokens, with the row laid over it", "picture"),
     head1: map("The row of head 1", "weights"),
@@ -298,7 +322,11 @@ function lmViews(model, { look, choose }) {
     headA: whole("A of the head, 49 by 49; up and down choose the row", "weights"),
     filterA: whole("A of the filter, 49 by 49; up and down choose the row", "signed"),
   };
-  for (const [name, { element }] of Object.entries(views)) element.classList.add("lm-view", `lm-at-${name}`);
+  for (const [name, view] of Object.entries(views)) {
+    view.element.classList.add("lm-view", `lm-at-${name}`);
+    // A first drawing asks the page for its colours: now, and not when a reader changes the network.
+    if (view.label) view.draw(new Float64Array(LM_COUNT), LM_SIDE, LM_SIDE, 1);
+  }
   const write = {
     head1: lmWriter(views.head1, "weights"), head2: lmWriter(views.head2, "weights"), row: lmWriter(views.row, "signed"),
   };
@@ -314,14 +342,13 @@ function lmViews(model, { look, choose }) {
     context.putImageData(data, 0, 0);
   };
   const overlay = new Uint8ClampedArray(4 * LM_COUNT);
-  const palettes = {};
   const layOver = (row, kind) => {
-    palettes[kind] ??= obColours(kind);
+    const palette = lmPalette(kind);
     const most = Math.abs(row[lmTop(row)]);
     for (let m = 0; m < LM_COUNT; m += 1) {
       const part = row[m] / most;
       const at = 4 * Math.round(kind === "signed" ? 127.5 + 127.5 * part : 255 * part);
-      for (let c = 0; c < 3; c += 1) overlay[4 * m + c] = palettes[kind][at + c];
+      for (let c = 0; c < 3; c += 1) overlay[4 * m + c] = palette[at + c];
       overlay[4 * m + 3] = row[m] === 0 ? 0 : 255 * (0.25 + 0.6 * Math.abs(part));
     }
     views.image.drawColours(overlay, LM_SIDE, LM_SIDE);
@@ -363,6 +390,7 @@ function render({ model, el }) {
     if (drawn[name] === values && drawn[`${name} end`] === end) return;
     [drawn[name], drawn[`${name} end`]] = [values, end];
     views[name].draw(values, rows, rows, end);
+    views[name].label(end);
   };
 
   // ---- The 3 x 3 filter with its numbers, the contact sheet, the facts of both heads -----------------
@@ -383,6 +411,7 @@ function render({ model, el }) {
     const limit = Math.max(...heads.map(({ largest }) => largest[query]));
     rows.forEach((row, at) => {
       views[`head${at + 1}`].draw(row, LM_SIDE, LM_SIDE, limit);
+      views[`head${at + 1}`].label(limit);
       write[`head${at + 1}`](row, limit);
     });
     facts.set(heads.map(({ inside, even, largest }) => [
@@ -397,6 +426,7 @@ function render({ model, el }) {
     const found = kernelOf(value);
     const row = lmRow(found.token, query);
     views.row.draw(row, LM_SIDE, LM_SIDE, found.end);
+    views.row.label(found.end);
     write.row(row, found.end);
     draw("filterA", found.token, LM_COUNT, found.end);
     layOver(row, "signed");
@@ -449,7 +479,7 @@ function render({ model, el }) {
     filterTitle.replaceChildren(bold(`Filter ${value.kernel}`), short ? "" : ": nine parameters");
     formula.replaceChildren(...(vit
       ? [blue("A"), " = softmax(Q K\u1d40 / \u221a16), computed here from the digit: ", ...project("Q"), ", ", ...project("K"), "."]
-      : ["A row of ", blue("A"), " is the filter, the same in every place, cut at the border. Nothing is computed from the digit."]));
+      : ["A row of ", blue("A"), " is the filter, the same in every place, cut at the border. Nothing in it is computed from the digit."]));
   };
   const radio = (name, label, choices, entries) => obRadios({ name, label, onChange: (at) => set(entries(choices[at])) });
   const networks = Object.keys(LM_LAYERS);
