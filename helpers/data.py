@@ -68,9 +68,12 @@ class Digits:
         """Give the same digits with the images in another dtype."""
         return Digits(self.images.to(dtype), self.labels)
 
-    def shuffled(self, order: Tensor) -> Digits:
-        """Give the same digits with their patches moved to other places, all alike."""
-        return Digits(shuffle_patches(self.images, order), self.labels)
+    def shuffled(self, order: Tensor, patch: int = 4) -> Digits:
+        """Give the same digits with their patches moved to other places, all alike.
+
+        With ``patch=1`` single pixels are moved: `order` then has an entry for each.
+        """
+        return Digits(shuffle_patches(self.images, order, patch), self.labels)
 
 
 def load_digits() -> tuple[Digits, Digits]:

@@ -1,6 +1,6 @@
 """The training runs of notebook 09, and what their results say.
 
-`make experiments` makes the runs (about twenty minutes on a quiet core) and stores them in
+`make experiments` makes the runs (about forty minutes on a quiet core) and stores them in
 ``helpers/results/small_data.json``, where the notebook reads them. Every run is written as soon as
 it is done: stop at any time, and the next call goes on with what is missing. A run is one network,
 so many images, in one arrangement, with one recipe and one seed; all of it stands in the file.
@@ -8,6 +8,7 @@ so many images, in one arrangement, with one recipe and one seed; all of it stan
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -31,10 +32,16 @@ WEIGHTS = RESULTS.with_name("trained.safetensors")
 Networks = Mapping[str, Callable[[], PatchClassifier]]
 NETWORKS: Networks = {"ConvNeXt": small_convnext, "ViT": small_vit}
 
-#: Images as they are, or with their patches shuffled: whole tokens change places.
-ARRANGEMENTS = ("straight", "patches")
+#: Images as they are; with their patches shuffled, so that whole tokens change places; with all
+#: their pixels shuffled, which takes the patches apart as well. One permutation for all images.
+ARRANGEMENTS = ("straight", "patches", "pixels")
+_PIXELS = 28 * 28
 
 SIZES = (100, 500, 4000)
+
+#: The learning rate of the recipe, and a third and three times as much.
+LEARNING_RATE = Recipe().learning_rate
+OTHER_RATES = (LEARNING_RATE / 3, LEARNING_RATE * 3)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Cell:
     arrangement: str = "straight"
     steps: int = 600
     seed: int = 0
+    learning_rate: float = LEARNING_RATE
 
 
 #: The runs whose weights are kept for the notebook to look at.
@@ -67,15 +75,20 @@ def cells() -> list[Cell]:
             for network in NETWORKS
         )
 
-    add((0, 1), SIZES, ARRANGEMENTS)
+    add((0, 1), SIZES, ("straight", "patches"))
     add((0,), (4000,), ("straight",), steps=2400)
-    add((2, 3), SIZES, ARRANGEMENTS)
+    add((2, 3), SIZES, ("straight", "patches"))
     add((1,), (4000,), ("straight",), steps=2400)
+    for seed in range(4):
+        add((seed,), SIZES, ("pixels",))
+    for seed, images in itertools.product((0, 1), (4000, 100)):
+        for learning_rate in OTHER_RATES:
+            add((seed,), (images,), ("straight",), learning_rate=learning_rate)
     return plan
 
 
 def arranged(digits: Digits, arrangement: str) -> Digits:
-    """Give the digits straight, or with their patches shuffled: one permutation for all of them.
+    """Give the digits straight or shuffled: one permutation of patches or pixels for all of them.
 
     Raises
     ------
@@ -84,6 +97,8 @@ def arranged(digits: Digits, arrangement: str) -> Digits:
     """
     if arrangement not in ARRANGEMENTS:
         raise ValueError(f"arrangement={arrangement!r}: expected one of {ARRANGEMENTS}.")
+    if arrangement == "pixels":
+        return digits.shuffled(patch_order(seed=0, tokens=_PIXELS), patch=1)
     return digits if arrangement == "straight" else digits.shuffled(patch_order(seed=0))
 
 
@@ -103,14 +118,15 @@ def run(
     with torch.random.fork_rng():
         torch.manual_seed(cell.seed)
         model = networks[cell.network]()
-    history = train(model, seen, Recipe(steps=cell.steps), seed=cell.seed, test=unseen)
+    recipe = Recipe(steps=cell.steps, learning_rate=cell.learning_rate)
+    history = train(model, seen, recipe, seed=cell.seed, test=unseen)
     if not history.finished:
         raise KeyboardInterrupt
     measured = {
         "test": {str(step): round(value, 4) for step, value in history.accuracy.items()},
         "train": round(accuracy(model, seen), 4),
     }
-    return model, asdict(cell) | measured
+    return model, _row(cell) | measured
 
 
 def make_runs(
@@ -150,14 +166,23 @@ def make_runs(
         bar = "=" * (20 * len(done) // len(plan))
         print(
             f"[{bar:20}] {len(done)} of {len(plan)}  {cell.network}, {cell.images} images, "
-            f"{cell.arrangement}, {cell.steps} steps, seed {cell.seed}: "
+            f"{cell.arrangement}, {cell.steps} steps, learning rate {cell.learning_rate:.1g}, "
+            f"seed {cell.seed}: "
             f"{measured['test'][str(cell.steps)]:.3f}; about {minutes:.0f} min left",
             flush=True,
         )
 
 
+def _row(cell: Cell) -> dict[str, Any]:
+    """Write a cell down. The file states its recipe once: a run names what differs from it."""
+    row = asdict(cell)
+    if cell.learning_rate == LEARNING_RATE:
+        del row["learning_rate"]
+    return row
+
+
 def _cell(one: Mapping[str, Any]) -> Cell:
-    return Cell(**{name: one[name] for name in Cell.__dataclass_fields__})
+    return Cell(**{name: one[name] for name in Cell.__dataclass_fields__ if name in one})
 
 
 def _write(path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
@@ -180,6 +205,7 @@ def recorded(
     arrangement: str = "straight",
     *,
     steps: int = 600,
+    learning_rate: float = LEARNING_RATE,
     at: int | None = None,
     on: str = "test",
     path: Path = RESULTS,
@@ -188,7 +214,7 @@ def recorded(
 
     Parameters
     ----------
-    network, images, arrangement, steps
+    network, images, arrangement, steps, learning_rate
         Which runs: see `Cell`.
     at
         After so many steps, a multiple of 100; at the end unless told.
@@ -217,10 +243,12 @@ def recorded(
         "images": images,
         "arrangement": arrangement,
         "steps": steps,
+        "learning_rate": learning_rate,
     }
-    found = [one for one in _read(path) if wanted.items() <= one.items()]
+    held = [(asdict(_cell(one)), one) for one in _read(path)]
+    found = [one for cell, one in held if wanted.items() <= cell.items()]
     if not found:
-        known = sorted({tuple(one[name] for name in wanted) for one in _read(path)})
+        known = sorted({tuple(cell[name] for name in wanted) for cell, _ in held})
         raise KeyError(
             f"no run is recorded with {wanted}. There are these, in the same order: "
             + "; ".join(", ".join(map(str, one)) for one in known)

@@ -273,10 +273,10 @@ CLAIMS = (
                 Verdict.IN_PART,
                 "ViT's own authors say that it needs more data or stronger regularization; DeiT "
                 "gained about five points with the recipe alone. Whether locality is the reason "
-                "can be tested: shuffle the pixels of all images alike. What attention with "
+                "can be tested: shuffle the patches of all images alike. What attention with "
                 "learned positions can compute stays the same; a convolution loses its "
-                "neighbours. How much of the gap goes with them, the notebook measures: a part, "
-                "not most of it.",
+                "neighbours. How much of the gap goes with them, the notebook measures: on "
+                "average about a third or less.",
                 prove_attention_learns_a_shuffle_away,
                 (
                     Break(

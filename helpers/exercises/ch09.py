@@ -125,7 +125,8 @@ def _check_controls(controls: Any) -> str:
         raise Wrong(wrong[0])
     return (
         "Three of these controls take one thing away and leave the others. Shuffling pixels takes "
-        "two: the neighbours, and the pieces of strokes."
+        "two: the neighbours, and the pieces of strokes. What the strokes alone are worth is the "
+        "difference to shuffling patches."
     )
 
 

@@ -10,6 +10,7 @@ from helpers.explorers.edge_head import EdgeHead
 from helpers.explorers.explore import Explorer, explore
 from helpers.explorers.groups_heads import GroupsAndHeads
 from helpers.explorers.heads_kernel import HeadsAsKernel
+from helpers.explorers.learned_mixing import LearnedMixing
 from helpers.explorers.linked import LinkedFigure
 from helpers.explorers.morph_block import MorphBlock
 from helpers.explorers.one_pixel import OnePixel
@@ -30,6 +31,7 @@ __all__ = [
     "ExplorerWidget",
     "GroupsAndHeads",
     "HeadsAsKernel",
+    "LearnedMixing",
     "LinkedFigure",
     "MorphBlock",
     "OnePixel",

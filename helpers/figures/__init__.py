@@ -8,7 +8,7 @@ from helpers.figures.collapse import spread_over_depth
 from helpers.figures.designs import design_costs, runs_beside
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
 from helpers.figures.grids import image_grid, outline, panels
-from helpers.figures.learning import accuracy_curves, token_reads
+from helpers.figures.learning import accuracy_curves, contact_sheet
 from helpers.figures.morph import diagram, draw_step
 from helpers.figures.picture import Picture, show
 from helpers.figures.reach import kernel_reach
@@ -19,6 +19,7 @@ __all__ = [
     "Picture",
     "Piece",
     "accuracy_curves",
+    "contact_sheet",
     "design_costs",
     "diagram",
     "draw_step",
@@ -33,7 +34,6 @@ __all__ = [
     "spread_over_depth",
     "stacked_bars",
     "three_for_two",
-    "token_reads",
     "two_blocks",
     "write_frame",
 ]

@@ -1,4 +1,4 @@
-"""Figures of notebook 09: accuracies of several runs, and what one token reads of an image."""
+"""Figures of notebook 09: accuracies of several runs, and all kernels of a layer."""
 
 from __future__ import annotations
 
@@ -6,16 +6,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from helpers import theme
-from helpers.figures.grids import Kind, image_grid, outline
 
-__all__ = ["accuracy_curves", "token_reads"]
+__all__ = ["accuracy_curves", "contact_sheet"]
 
 # A marker for each series, so that colour is not the only cue; hollow ones for the paler half.
 _MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -110,106 +106,61 @@ def _spread(ends: Mapping[str, tuple[float, str]], span: float) -> list[float]:
     return list(placed - (placed - np.array(heights)).mean())
 
 
-def token_reads(
-    pictures: ArrayLike,
-    maps: ArrayLike,
-    token: tuple[int, int],
-    titles: Sequence[str],
-    *,
-    kind: Kind = "weight",
-    limit: float | None = None,
-) -> Figure:
-    """Draw, for some images, with which weights one token reads all tokens: rows of A as images.
+def contact_sheet(sheets: Mapping[str, ArrayLike], *, columns: int = 16) -> Figure:
+    """Draw all kernels of some layers, each kernel on a scale of its own.
 
     Parameters
     ----------
-    pictures : array_like, shape (images, height, width)
-        What the network saw.
-    maps : array_like, shape (images, terms, rows, columns)
-        For each image and each term (head or channel), the token's row of A, laid over the grid.
-    token : (row, column)
-        The token that reads; outlined, and the 3 x 3 window around it more thinly.
-    titles : sequence of str
-        A name for each term.
-    kind : {"weight", "signed"}
-        Attention weights start at zero; a filter has both signs.
-    limit : float, optional
-        The end of the scale, for all maps alike; the largest of them by default.
+    sheets : mapping of str to array_like, shape (C, k, k)
+        The kernels of each layer, by what stands above them.
+    columns : int
+        How many kernels stand beside each other.
 
     Returns
     -------
     Figure
-        A row for each image: the image, then its maps.
+        A panel for each layer, one below the other. Zero is white; the colours of each kernel end
+        at its largest weight.
 
     Raises
     ------
     ValueError
-        If pictures, maps and titles do not go together, or the token lies outside.
+        If there are no layers or more than four, or one does not hold square kernels.
 
     Examples
     --------
-    >>> fig = token_reads([[[0.0, 1.0], [1.0, 0.0]]], [[[[0.4, 0.6]]]], (0, 1), ["head 1"])
+    >>> fig = contact_sheet({"layer 1": np.ones((4, 3, 3))}, columns=2)
     >>> [ax.get_title(loc="left") for ax in fig.axes]
-    ['image', 'head 1', '']
+    ['layer 1']
     """
-    seen, rows = np.asarray(pictures, dtype=float), np.asarray(maps, dtype=float)
-    if seen.ndim != 3 or rows.ndim != 4 or rows.shape[:2] != (len(seen), len(titles)):
-        raise ValueError(
-            f"pictures {seen.shape}, maps {rows.shape} and {len(titles)} titles do not go "
-            "together: expected (images, height, width), (images, terms, rows, columns), and a "
-            "title for each term."
-        )
-    grid = rows.shape[2:]
-    if not all(0 <= at < size for at, size in zip(token, grid, strict=True)):
-        raise ValueError(f"token {token} lies outside the grid of {grid}.")
-    end = limit or float(np.abs(rows).max()) or 1.0
-    side, gap, top, bottom = 1.0, 0.1, 0.36, 0.36
-    width = 0.1 + (len(titles) + 1) * (side + gap)
-    height = top + len(seen) * (side + gap) + bottom - gap
-    fig = theme.figure(width, height)
-    patch = tuple(pixels // size for pixels, size in zip(seen.shape[1:], grid, strict=True))
+    if not 1 <= len(sheets) <= 4:
+        raise ValueError(f"{len(sheets)} layers: expected 1 to 4.")
+    drawn = {name: _sheet(name, kernels, columns) for name, kernels in sheets.items()}
+    width, title, gap = 7.2, 0.32, 0.12
+    heights = [width * sheet.shape[0] / sheet.shape[1] for sheet in drawn.values()]
+    full = sum(heights) + len(heights) * (title + gap)
+    fig, top = theme.figure(width, full), full
     with theme.style():
-        for i, picture in enumerate(seen):
-            for j in range(len(titles) + 1):
-                low = height - top - (i + 1) * side - i * gap
-                place = ((0.1 + j * (side + gap)) / width, low / height)
-                ax = fig.add_axes((*place, side / width, side / height))
-                if i == 0:
-                    ax.set_title("image" if j == 0 else titles[j - 1], color=theme.INK)
-                if j == 0:
-                    image_grid(ax, picture, kind="picture")
-                    corner = (token[0] * patch[0], token[1] * patch[1])
-                    outline(ax, corner, size=patch)
-                    continue
-                values = rows[i, j - 1]
-                cells = image_grid(ax, values, kind=kind, limit=end, highlight=token, bar=False)
-                _window(ax, token, grid)
-        left = 0.1 + side + gap
-        box = (left / width, 0.24 / height, (width - left - gap) / width, 0.08 / height)
-        _scale(fig.add_axes(box), cells)
+        for (name, sheet), height in zip(drawn.items(), heights, strict=True):
+            top -= title + height
+            ax = fig.add_axes((0.005, top / full, 0.99, height / full))
+            ax.imshow(sheet, cmap=theme.SIGNED, vmin=-1, vmax=1, aspect="auto")
+            ax.set_title(name, pad=5)
+            ax.set_axis_off()
+            top -= gap
     return fig
 
 
-def _scale(ax: Axes, cells: AxesImage) -> None:
-    """Draw the one scale of all maps, with its ends and its zero labelled."""
-    low, high = cells.get_clim()
-    ends = (low, high, 0, 1)
-    ax.imshow(np.linspace(low, high, 256)[None], cmap=cells.cmap, extent=ends, aspect="auto")
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
-    places = sorted({low, 0.0, high})
-    texts = [format(value, ".2g").replace("-", "\N{MINUS SIGN}") for value in places]
-    ax.set_xticks(places, texts)
-    ax.tick_params(length=0, pad=3)
-    for label, side in ((ax.get_xticklabels()[0], "left"), (ax.get_xticklabels()[-1], "right")):
-        label.set_horizontalalignment(side)
-
-
-def _window(ax: Axes, token: tuple[int, int], grid: tuple[int, int]) -> None:
-    """Mark the 3 x 3 window around a token, as far as it lies on the grid."""
-    first = [max(0, at - 1) for at in token]
-    beyond = [min(size, at + 2) for at, size in zip(token, grid, strict=True)]
-    size = (beyond[1] - first[1], beyond[0] - first[0])
-    corner = (first[1] - 0.5, first[0] - 0.5)
-    for colour, line in (("#FFFFFF", 3.0), (theme.INK, 1.4)):
-        ax.add_patch(Rectangle(corner, *size, fill=False, ec=colour, lw=line, zorder=4))
+def _sheet(name: str, values: ArrayLike, columns: int) -> np.ndarray:
+    """Lay kernels side by side with a gap between them, each over its largest weight."""
+    kernels = np.asarray(values, dtype=float)
+    if kernels.ndim != 3 or kernels.shape[1] != kernels.shape[2]:
+        raise ValueError(f"{name!r} has the shape {kernels.shape}: expected (C, k, k).")
+    size = kernels.shape[1]
+    step = size + 1
+    sheet = np.full((-(-len(kernels) // columns) * step - 1, columns * step - 1), np.nan)
+    for number, kernel in enumerate(kernels):
+        row, column = (step * at for at in divmod(number, columns))
+        largest = np.abs(kernel).max() or 1.0
+        sheet[row : row + size, column : column + size] = kernel / largest
+    return sheet
