@@ -20,7 +20,7 @@ def test_it_moves_with_the_keyboard_and_goes_back(visit: Open, tmp_path: Path) -
     card = Card(opened.page, "receptive_field")
     expect(card.readout).to_contain_text("18.4 % and 49.5 %")
     card.control("depth_b").focus()
-    assert "four 3 × 3 9 × 9" in card.press("ArrowRight").seen().readout
+    assert "7 × 7 pixels on the left and 9 × 9 on the right" in card.press("ArrowRight").seen().readout
     card.root.get_by_role("application").first.focus()
     assert "The chosen pixel" in card.press("ArrowRight").seen().readout
     card.root.get_by_label("dense", exact=True).check()
