@@ -92,7 +92,9 @@ def prove_reach(
         ),
     } | {
         f"equal weights, {depth} of {kernel}x{kernel}, {depth * kernel**2} weights a channel": (
-            Measured("sigma of the effect", sigma(_uniform(kernel, depth)), near - 0.01, near + 0.01)
+            Measured(
+                "sigma of the effect", sigma(_uniform(kernel, depth)), near - 0.01, near + 0.01
+            )
         )
         for kernel, depth, near in ((7, 1, 2.0), (3, 3, 1.41), (3, 5, 1.83), (3, 6, 2.0))
     }

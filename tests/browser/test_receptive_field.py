@@ -20,7 +20,8 @@ def test_it_moves_with_the_keyboard_and_goes_back(visit: Open, tmp_path: Path) -
     card = Card(opened.page, "receptive_field")
     expect(card.readout).to_contain_text("18.4 % and 49.5 %")
     card.control("depth_b").focus()
-    assert "7 × 7 pixels on the left and 9 × 9 on the right" in card.press("ArrowRight").seen().readout
+    wider = card.press("ArrowRight").seen().readout
+    assert "7 × 7 pixels on the left and 9 × 9 on the right" in wider
     card.root.get_by_role("application").first.focus()
     assert "The chosen pixel" in card.press("ArrowRight").seen().readout
     card.root.get_by_label("dense", exact=True).check()
@@ -37,3 +38,11 @@ def test_a_larger_kernel_keeps_the_reach_within_bounds(visit: Open, tmp_path: Pa
     card.press("End")
     expect(card.value("depth_b")).to_have_text("4")
     assert opened.log.errors == []
+
+
+def test_both_stacks_stay_in_view_on_a_phone(visit: Open, tmp_path: Path) -> None:
+    start = ReceptiveField(kernel_a=7, kernel_b=3, depth_b=8, wiring="dense")
+    opened = alone(visit, start, tmp_path, viewport={"width": 375, "height": 800})
+    card = Card(opened.page, "receptive_field")
+    table, body = (card.root.locator(name).bounding_box() for name in ("table", ".ob-body"))
+    assert table["x"] + table["width"] <= body["x"] + body["width"] + 1
