@@ -173,7 +173,7 @@ function render({ model, el }) {
     const kernel = obSlider({ name: `kernel_${letter}`, label: `${index ? "right" : "left"}: kernel`, onChange: (at) => change({ [`kernel_${letter}`]: RF_KERNELS[at] }) });
     const depth = obSlider({ name: `depth_${letter}`, label: `${index ? "right" : "left"}: layers`, onChange: (at) => change({ [`depth_${letter}`]: at + 1 }) });
     controls.append(kernel.element, depth.element);
-    const below = obMake("div", { className: "rf-below", textContent: "summed down each column" });
+    const below = obMake("div", { className: "rf-below", textContent: "sum of each column" });
     views.append(obMake("div", { className: "rf-side" }, matrix.element, profile, below));
     return { matrix, profile, kernel, depth };
   });
