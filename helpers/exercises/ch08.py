@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,36 +32,48 @@ def _reach(kernels: Sequence[int], strides: Sequence[int]) -> int:
     return size
 
 
+def _late(kernels: Sequence[int], strides: Sequence[int]) -> int:
+    return 1 + sum((k - 1) * math.prod(strides[: at + 1]) for at, k in enumerate(kernels))
+
+
+_STACKS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((7,), (1,)),
+    ((3, 3, 3), (1, 1, 1)),
+    ((4, 7), (4, 1)),
+    ((3, 2, 5), (2, 2, 3)),
+    ((), ()),
+)
+# What would explain every answer, and what to say then.
+_REACH_SLIPS: tuple[tuple[Callable[..., int], str], ...] = (
+    (lambda k, s: _reach(k[::-1], s[::-1]), "You began with the last layer: begin at the input."),
+    (lambda k, s: _reach(k, s) ** 2, "That is the area: how many pixels across is asked."),
+    (lambda k, s: sum(k), "You added the kernels. Each adds only what lies beyond its middle."),
+    (
+        lambda k, s: 1 + sum(one - 1 for one in k),
+        "The strides are missing: after one, neighbours lie further apart.",
+    ),
+    (_late, "A layer's own stride spreads the layers after it, not itself."),
+)
+
+
 def _check_reach(reach: Any) -> str:
-    cases = (
-        ((7,), (1,)),
-        ((3, 3, 3), (1, 1, 1)),
-        ((4, 7), (4, 1)),
-        ((3, 2, 5), (2, 2, 3)),
-        ((), ()),
+    got = [
+        _number(call(reach, list(kernels), list(strides)), "reach(kernels, strides)")
+        for kernels, strides in _STACKS
+    ]
+    right = [_reach(*stack) for stack in _STACKS]
+    if got == right:
+        return "1, and for each layer (k - 1) times the strides before it."
+    said = "Go layer by layer, from one pixel on."
+    for slip, sentence in _REACH_SLIPS:
+        if got == [slip(*stack) for stack in _STACKS]:
+            said = sentence
+            break
+    at = next(at for at in range(len(got)) if got[at] != right[at])
+    kernels, strides = map(list, _STACKS[at])
+    raise Wrong(
+        f"kernels {kernels} with strides {strides} reach {right[at]}; yours: {got[at]}. {said}"
     )
-    for kernels, strides in cases:
-        got = _number(call(reach, list(kernels), list(strides)), "reach(kernels, strides)")
-        right = _reach(kernels, strides)
-        if got == right:
-            continue
-        said = f"kernels {list(kernels)} with strides {list(strides)} reach {right}; yours: {got}. "
-        late = sum((k - 1) * _step(strides, at + 1) for at, k in enumerate(kernels)) + 1
-        if got == sum(kernels):
-            raise Wrong(said + "You added the kernels. Each adds only what lies beyond its middle.")
-        if got == 1 + sum(k - 1 for k in kernels):
-            raise Wrong(said + "The strides are missing: after one, neighbours lie further apart.")
-        if got == late:
-            raise Wrong(said + "A layer's own stride spreads the layers after it, not itself.")
-        raise Wrong(said + "Go layer by layer, from one pixel on.")
-    return "1, and for each layer (k - 1) times the strides before it."
-
-
-def _step(strides: Sequence[int], count: int) -> int:
-    step = 1
-    for stride in strides[:count]:
-        step *= stride
-    return step
 
 
 register(
@@ -85,60 +98,121 @@ register(
 # 08.2: effect by autograd.
 
 
-def _effect(layer: nn.Module, channels: int, side: int) -> Tensor:
-    image = torch.zeros(1, channels, side, side, dtype=torch.float32, requires_grad=True)
-    (gradient,) = torch.autograd.grad(layer(image)[0, :, side // 2, side // 2].sum(), image)
+def _gradient(layer: nn.Module, image: Tensor, channel: int | None = None) -> Tensor:
+    """Give the gradient of the middle pixel, its channels summed or one alone: ``(C, H, W)``."""
+    image = image.detach().clone().requires_grad_()
+    middle = layer(image)[0, :, image.shape[2] // 2, image.shape[3] // 2]
+    (gradient,) = torch.autograd.grad(middle.sum() if channel is None else middle[channel], image)
     return gradient[0]
 
 
-def _share(seen: Tensor) -> float:
-    at = len(seen) // 2
-    return (seen[at - 1 : at + 2, at - 1 : at + 2].sum() / seen.sum()).item()
+def _share(seen: Tensor, row: int | None = None, column: int | None = None) -> float:
+    row = seen.shape[0] // 2 if row is None else row
+    column = seen.shape[1] // 2 if column is None else column
+    return (seen[row - 1 : row + 2, column - 1 : column + 2].sum() / seen.sum()).item()
+
+
+def _right_share(layer: nn.Module, image: Tensor) -> float:
+    return _share(_gradient(layer, image).abs().sum(0))
+
+
+_SHARE_SLIPS: tuple[tuple[Callable[[nn.Module, Tensor], float], str], ...] = (
+    (lambda f, x: 100 * _right_share(f, x), "That is in per cent: give a part of 1."),
+    (
+        lambda f, x: _share(_gradient(f, x).sum(0)),
+        "Take the gradient's size, abs(), before you sum: signs cancel.",
+    ),
+    (
+        lambda f, x: _share(_gradient(f, x).sum(0).abs()),
+        "You summed over the channels before abs(), and signs cancel: sizes first, then the sum.",
+    ),
+    (
+        lambda f, x: _share(_gradient(f, x).square().sum(0)),
+        "You squared the gradient: its size is abs().",
+    ),
+    (
+        lambda f, x: _share(_gradient(f, x).norm(dim=0)),
+        "You took the norm over the channels, a root of squares: sum the sizes instead.",
+    ),
+    (
+        lambda f, x: _share(_gradient(f, x, channel=0).abs().sum(0)),
+        "You took one output channel alone: sum the middle pixel's channels.",
+    ),
+    (
+        lambda f, x: _share(_gradient(f, x)[0].abs()),
+        "You took one input channel alone: sum the sizes over all of them.",
+    ),
+    (
+        lambda f, x: _right_share(f, torch.zeros_like(x)),
+        "Right for linear layers. With a GELU inside the effect depends on the input: use the "
+        "image that is given.",
+    ),
+)
+
+
+def _layers() -> list[nn.Module]:
+    """Make what the answer is tried on: depthwise, dense, and with a GELU inside."""
+    layers = [
+        DepthwiseConv(4, 7),
+        nn.Sequential(*(DepthwiseConv(4, 3) for _ in range(3))),
+        nn.Conv2d(4, 4, 5, padding=2),
+        nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.GELU(), nn.Conv2d(4, 4, 3, padding=1)),
+    ]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for layer in layers:
+            for parameter in layer.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return layers
 
 
 def _check_share(share_in_centre: Any) -> str:
-    for kernel, depth, seed in ((7, 1, 0), (3, 3, 1), (3, 1, 2)):
-        layer = nn.Sequential(*(DepthwiseConv(4, kernel) for _ in range(depth)))
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for parameter in layer.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        got = _number(call(share_in_centre, layer, 4, 11), "share_in_centre(layer, 4, 11)")
-        gradient = _effect(layer, 4, 11)
-        slips = (
-            (_share(gradient.sum(0)), "Take the gradient's size, abs(), before you sum: signs"
-             " cancel."),
-            (_share(gradient.square().sum(0)), "You squared the gradient: its size is abs()."),
-            (100 * _share(gradient.abs().sum(0)), "That is in per cent: give a part of 1."),
-        )  # fmt: skip
-        right = _share(gradient.abs().sum(0))
-        if abs(got - right) <= 1e-4:
-            continue
-        for value, sentence in slips:
-            if abs(got - value) <= 1e-4 * max(1, abs(value)):
-                raise Wrong(sentence)
-        raise Wrong(
-            f"For {depth} of {kernel}x{kernel} the share is {right:.3f}, and yours {got:.3f}. Is "
-            "the output pixel the middle one, and are rows and columns at - 1 to at + 1 summed?"
-        )
-    return "Measured by autograd: it works for any layer that keeps the image's size."
+    image = torch.randn(1, 4, 11, 13, generator=torch.Generator().manual_seed(1))
+    layers = _layers()
+    got = [
+        _number(call(share_in_centre, layer, image.clone()), "share_in_centre(layer, image)")
+        for layer in layers
+    ]
+    right = [_right_share(layer, image) for layer in layers]
+    if _near(got, right):
+        return "Measured by autograd: it works for any layer that keeps the image's size."
+    for slip, sentence in _SHARE_SLIPS:
+        if _near(got, [slip(layer, image) for layer in layers]):
+            raise Wrong(sentence)
+    at = next(at for at in range(len(got)) if not _near(got[at : at + 1], right[at : at + 1]))
+    raise Wrong(
+        f"For this layer the share is {right[at]:.3f}, and yours {got[at]:.3f}: {layers[at]}. The "
+        "image is 11 x 13. Is the output pixel the middle one, row 5 and column 6, and are the "
+        "three rows and columns around it summed?"
+    )
+
+
+def _near(got: Sequence[float], wanted: Sequence[float]) -> bool:
+    return all(
+        abs(one - other) <= 1e-4 * max(1, abs(other))
+        for one, other in zip(got, wanted, strict=True)
+    )
 
 
 register(
     Exercise(
         id="08.2",
-        goal="Write share_in_centre(layer, channels, side): the part of the effect on the middle "
-        "output pixel, all its channels summed, that the central 3x3 input pixels hold. The "
-        "effect is the gradient's size, summed over the input channels.",
+        goal="Write share_in_centre(layer, image): the part of the effect on the middle output "
+        "pixel that the central 3x3 input pixels hold, as a part of 1. The layer may be depthwise "
+        "or dense, and may have a GELU inside, so take the effect at the given image, (1, C, H, "
+        "W), H and W odd and not always equal.",
         difficulty=2,
         minutes=10,
         hints=(
-            "Which line of the page gave the gradient of one output pixel?",
-            "Make an image with requires_grad=True, take layer(image)[0, :, at, at].sum(), and its "
-            "gradient; then abs() and the sum over channels; then two sums and a quotient.",
-            "(gradient,) = torch.autograd.grad(middle, image)\n"
+            "Which line of the page gave the gradient of one output pixel? What of it depends on "
+            "the image?",
+            "Take a copy of the image with requires_grad, then layer(image)[0, :, row, column]"
+            ".sum(), and its gradient; then abs() and the sum over channels; then two sums and a "
+            "quotient.",
+            "image = image.clone().requires_grad_()\n"
+            "row, column = image.shape[2] // 2, image.shape[3] // 2\n"
+            "(gradient,) = torch.autograd.grad(..., image)\n"
             "seen = gradient[0].abs().sum(0)\n"
-            "near = seen[at - 1 : at + 2, at - 1 : at + 2].sum()\n"
             "return ...",
         ),
         checker=_check_share,
@@ -213,7 +287,8 @@ register(
         id="08.4",
         goal="Write widest(channels, budget): the (kernel, layers) of the stack of depthwise "
         "convolutions, biases counted, with the largest sigma within a budget of parameters. "
-        "Kernels 3, 5 and 7, equal in all layers; 1 to 8 layers.",
+        "Kernels 3, 5 and 7, equal in all layers; 1 to 8 layers. Where several have the same "
+        "sigma, any of them.",
         difficulty=2,
         minutes=8,
         hints=(

@@ -73,8 +73,10 @@ class ReceptiveField(LinkedFigure):
         super().__init__(
             name="receptive_field",
             title="Reach and effect",
-            description="How much each input pixel acts on one output pixel. Both maps, and both "
-            "profiles, have the same scale.",
+            description="How much each input pixel acts on one output pixel: the size of the "
+            "gradient. Both maps, and both profiles, have the same scale. A stack may reach 25 "
+            "pixels, so there are at most eight layers of 3 \N{MULTIPLICATION SIGN} 3, and four of "
+            "7 \N{MULTIPLICATION SIGN} 7.",
             value={**_START, **start},
         )
 
@@ -136,7 +138,7 @@ class ReceptiveField(LinkedFigure):
             if layer and layers == "gelu":
                 x = F.gelu(x)
             x = F.conv2d(x, weight)
-        (gradient,) = torch.autograd.grad(x[0, 0, 0, 0], image)
+        (gradient,) = torch.autograd.grad(x[0, :, 0, 0].sum(), image)
         effect = gradient[0].abs().sum(0)
         effect = effect / effect.sum()
         profile, at = effect.sum(0), torch.arange(reach, dtype=torch.float64)
@@ -192,8 +194,8 @@ class ReceptiveField(LinkedFigure):
         reach = (
             f"Both reach {wide[0]} pixels (solid square). "
             if a["reach"] == b["reach"]
-            else f"{self._name('a').capitalize()} reaches {wide[0]} pixels, {self._name('b')} "
-            f"{wide[1]} (solid squares). "
+            else f"They reach {wide[0]} pixels on the left and {wide[1]} on the right (solid "
+            "squares). "
         )
         return (
             f"{reach}Sigma is {a['sigma']:.2f} on the left and {b['sigma']:.2f} on the right; the "

@@ -34,9 +34,9 @@ function rfNormal(x) {
 }
 
 /**
- * The effect of each input pixel on the middle of channel 0 of the output: gradients, summed over
- * the input channels by size, and divided by their total. Nothing is padded: the input is exactly
- * as large as the reach.
+ * The effect of each input pixel on the middle of the output: the gradient of its channels' sum,
+ * summed over the input channels by size, and divided by the total. Nothing is padded: the input is
+ * exactly as large as the reach.
  * kernel 1, 3, 5 or 7; depth 1 to 8 layers; wiring "depthwise" or "dense"; layers "equal" (equal weights),
  * "random", or "gelu" (random, with a GELU between). Gives map (reach, reach), profile (reach),
  * reach, sigma, and centre: the part in the central 3 x 3.
@@ -77,9 +77,8 @@ export function compute({ kernel, depth, wiring, layers }) {
     }
   }
 
-  // Backwards, from a single 1.
-  let gradient = new Float64Array(channels);
-  gradient[0] = 1;
+  // Backwards, from a 1 in each channel.
+  let gradient = new Float64Array(channels).fill(1);
   for (let layer = depth - 1; layer >= 0; layer -= 1) {
     const [n, m] = [side(layer), side(layer + 1)];
     const into = new Float64Array(channels * n * n);
@@ -140,7 +139,7 @@ function rfCode(a, b) {
     ...fill,
     "",
     `image = torch.randn(1, ${RF_WIDTH}, 49, 49, requires_grad=True)`,
-    "(g,) = torch.autograd.grad(a(image)[0, 0, 24, 24], image)",
+    "(g,) = torch.autograd.grad(a(image)[0, :, 24, 24].sum(), image)",
     "effect = g[0].abs().sum(0) / g.abs().sum()      # and the same for b",
   ].join("\n");
 }
@@ -171,7 +170,8 @@ function render({ model, el }) {
     const kernel = obSlider({ name: `kernel_${letter}`, label: `${index ? "right" : "left"}: kernel`, onChange: (at) => change({ [`kernel_${letter}`]: RF_KERNELS[at] }) });
     const depth = obSlider({ name: `depth_${letter}`, label: `${index ? "right" : "left"}: layers`, onChange: (at) => change({ [`depth_${letter}`]: at + 1 }) });
     controls.append(kernel.element, depth.element);
-    views.append(obMake("div", { className: "rf-side" }, matrix.element, profile));
+    const below = obMake("div", { className: "rf-below", textContent: "sum of each column" });
+    views.append(obMake("div", { className: "rf-side" }, matrix.element, profile, below));
     return { matrix, profile, kernel, depth };
   });
   const wiring = obRadios({ name: "wiring", label: "convolutions", onChange: (at) => change({ wiring: RF_WIRING[at] }) });
@@ -245,16 +245,14 @@ function render({ model, el }) {
     );
     listing.set(rfCode(...stacks));
     const [a, b] = results;
-    const [one, other] = stacks.map(rfName);
-    const equal = a.reach === b.reach;
-    const reach = equal
+    const reach = a.reach === b.reach
       ? `Both reach ${a.reach} \u00d7 ${a.reach} pixels (solid square). `
-      : `${one} reaches ${a.reach} \u00d7 ${a.reach} pixels, ${other} ${b.reach} \u00d7 ${b.reach} (solid squares). `;
+      : `They reach ${a.reach} \u00d7 ${a.reach} pixels on the left and ${b.reach} \u00d7 ${b.reach} on the right (solid squares). `;
     const seen = cursor
       ? ` The chosen pixel has ${obText(100 * read(a, cursor), 2)} % of the effect on the left and ${obText(100 * read(b, cursor), 2)} % on the right.`
       : "";
     say(
-      `${reach[0].toUpperCase()}${reach.slice(1)}Sigma is ${a.sigma.toFixed(2)} on the left and ${b.sigma.toFixed(2)} on the right; ` +
+      `${reach}Sigma is ${a.sigma.toFixed(2)} on the left and ${b.sigma.toFixed(2)} on the right; ` +
         `the central 3 \u00d7 3 (dashed) holds ${percent(a.centre)} and ${percent(b.centre)} of the effect.${seen}`,
     );
   };
