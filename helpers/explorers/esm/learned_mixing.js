@@ -215,7 +215,7 @@ function lmPalette(kind) {
   return LM_PALETTES[kind];
 }
 
-/** A matrix with a scale below whose bar stays and whose ends are written anew: label(limit). */
+/** A matrix with a scale below whose bar stays and whose ends are written anew: label(limit, beyond). */
 function lmMatrix({ name, kind, cell, ...events }) {
   const matrix = obMatrix({ name, kind, cell, scale: false, ...events });
   if (kind === "picture") return matrix;
@@ -223,8 +223,8 @@ function lmMatrix({ name, kind, cell, ...events }) {
   bar.style.background = `linear-gradient(to right, ${obStops(kind).join(", ")})`;
   const ends = (kind === "signed" ? ["", "0", ""] : ["0", ""]).map((text) => obMake("span", { textContent: text }));
   matrix.element.append(obMake("div", { className: "lm-scale", "aria-hidden": "true" }, bar, obMake("span", {}, ...ends)));
-  matrix.label = (limit) => {
-    const text = obText(limit);
+  matrix.label = (limit, beyond = false) => {
+    const text = `${beyond ? "\u2265 " : ""}${obText(limit)}`;
     const last = ends[ends.length - 1];
     if (last.textContent === text) return;
     last.textContent = text;
@@ -390,7 +390,8 @@ function render({ model, el }) {
     if (drawn[name] === values && drawn[`${name} end`] === end) return;
     [drawn[name], drawn[`${name} end`]] = [values, end];
     views[name].draw(values, rows, rows, end);
-    views[name].label(end);
+    // Of a whole A of a head the largest weights lie beyond the end of the colours.
+    views[name].label(end, name === "headA");
   };
 
   // ---- The 3 x 3 filter with its numbers, the contact sheet, the facts of both heads -----------------
