@@ -128,7 +128,7 @@ WRONG = {
         (lambda share: share / (1 - share), "four matrices"),
         (lambda share: 2 * (1 - share) / share, "share of attention"),
         (lambda share: share / (2 + share), "turn it round"),
-        (lambda share: 4, "holds 66.7% of the weights; 50.0% was asked"),
+        (lambda share: 3, "holds 60.0% of the weights; 50.0% was asked"),
         (lambda share: -1, "holds 0.0%"),
         (lambda share: "four", "should be a number"),
     ],
