@@ -48,11 +48,11 @@ def lengths_over_depth(
     apart, common = _curves("apart", apart), _curves("common", common)
     if apart.shape != common.shape:
         raise ValueError(f"apart has the shape {apart.shape}, common {common.shape}: expected one.")
-    fig = theme.figure(6, 3.7)
+    fig = theme.figure(6, 3.1)
     with theme.style():
-        left = fig.add_axes((0.115, 0.4, 0.36, 0.5), title="Relative distance", ylim=(0, 1.03))
-        right = fig.add_axes((0.615, 0.4, 0.36, 0.5), title="Lengths", ylim=(0, TALLEST))
-        _draw(left, apart / np.hypot(apart, common), theme.INK, "median", "one start")
+        left = fig.add_axes((0.115, 0.37, 0.36, 0.53), title="Relative distance", ylim=(0, 1.03))
+        right = fig.add_axes((0.615, 0.37, 0.36, 0.53), title="Lengths", ylim=(0, TALLEST))
+        _draw(left, apart / np.hypot(apart, common), theme.INK, "median (thin: each start)")
         if compared is not None:
             # On top, so that it is seen where both run together.
             median = np.median(_curves("compared", compared), 0)
@@ -67,17 +67,16 @@ def lengths_over_depth(
     return fig
 
 
-def _draw(ax: Axes, curves: np.ndarray, colour: str, median: str, one: str | None = None) -> None:
+def _draw(ax: Axes, curves: np.ndarray, colour: str, label: str) -> None:
     for curve in curves:
-        ax.plot(curve, color=colour, lw=0.6, alpha=0.5, label=one)
-        one = None  # the legend names one of them
-    ax.plot(np.median(curves, 0), color=colour, lw=2.4, label=median)
+        ax.plot(curve, color=colour, lw=0.6, alpha=0.5)
+    ax.plot(np.median(curves, 0), color=colour, lw=2.4, label=label)
 
 
 def _label(ax: Axes, depth: int) -> None:
     step = max(1, depth // 4)
     ax.set(xlim=(0, max(1, depth)), xlabel="layer", xticks=range(0, depth + 1, step))
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.34), frameon=False, handlelength=1.6)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.26), frameon=False, handlelength=1.6)
 
 
 def _curves(name: str, values: ArrayLike) -> np.ndarray:
