@@ -10,110 +10,145 @@ from torch import Tensor, nn
 
 from helpers.exercises import Status, check
 
-# 06.1: the feed-forward as a lookup.
+# 06.1: a memory by hand.
 
 
-def memory_of(first: nn.Linear, second: nn.Linear) -> tuple[Tensor, ...]:
-    return first.weight, first.bias, second.weight.T, second.bias
+def memory_of(keys: Any, bias: Any, values: Any) -> Callable[[], tuple[Tensor, ...]]:
+    return lambda: tuple(torch.tensor(part, dtype=torch.float32) for part in (keys, bias, values))
 
 
-def memory_that(change: Callable[..., Any]) -> Callable[[nn.Linear, nn.Linear], Any]:
-    return lambda first, second: change(*memory_of(first, second))
+two_units = memory_of([[10, -10], [-10, 10]], [-5, -5], [[0.2], [0.2]])
 
 
-# 06.2: the share.
+def one_unit() -> tuple[Tensor, ...]:
+    """GELU dips below zero: at -2 it is not 0, and at -4 and 0 it is."""
+    dip = nn.functional.gelu(torch.tensor([[-2.0]]))
+    return torch.tensor([[2.0, 2.0]]), torch.tensor([-4.0]), 1 / dip
 
 
-def share_of(block: nn.Module, *parts: str, of: str = "") -> float:
-    sizes = {n: p.numel() for n, p in block.named_parameters() if n.endswith(of)}
-    return sum(k for n, k in sizes.items() if n.startswith(parts)) / sum(sizes.values())
+# 06.2: the expansion.
 
 
-def share(block: nn.Module) -> float:
-    return share_of(block, "linear", "pwconv")
+def expansion_for(share: float) -> float:
+    return 2 * share / (1 - share)
 
 
-# 06.3: the distance.
+# 06.3: closer without moving.
 
 
-def distance(tokens: Tensor) -> Tensor:
-    return (tokens - tokens.mean(0)).norm() / tokens.norm()
+def closer_by(common: Callable[[float, float, int], float]) -> Callable[[Tensor, float], Tensor]:
+    def closer(tokens: Tensor, distance: float) -> Tensor:
+        apart = tokens - tokens.mean(0)
+        shift = torch.zeros(tokens.shape[1], dtype=tokens.dtype)
+        shift[0] = common(float(apart.norm()), distance, len(tokens))
+        return apart + shift
+
+    return closer
 
 
-# 06.4: two Linears in one.
+closer = closer_by(lambda apart, d, n: apart * ((1 / d**2 - 1) / n) ** 0.5)
+
+
+def along_all(tokens: Tensor, distance: float) -> Tensor:
+    apart = tokens - tokens.mean(0)
+    return apart - apart.norm() * ((1 / distance**2 - 1) / tokens.numel()) ** 0.5
+
+
+# 06.4: Linears in one.
+
+
+class Through(nn.Linear):
+    """A Linear in name: its forward runs the Linears that it was to replace."""
+
+    def __init__(self, linears: list[nn.Linear]) -> None:
+        super().__init__(3, 2, dtype=torch.float64)
+        self.linears = linears
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.Sequential(*self.linears)(x)
 
 
 def fold_with(
-    weight: Callable[[nn.Linear, nn.Linear], Any], bias: Callable[[nn.Linear, nn.Linear], Any]
-) -> Callable[[nn.Linear, nn.Linear], nn.Linear]:
-    def fold(first: nn.Linear, second: nn.Linear) -> nn.Linear:
-        one = nn.Linear(first.in_features, second.out_features, dtype=first.weight.dtype)
+    weight: Callable[[list[nn.Linear]], Any], bias: Callable[[list[nn.Linear]], Any]
+) -> Callable[[list[nn.Linear]], nn.Linear]:
+    def fold(linears: list[nn.Linear]) -> nn.Linear:
+        one = nn.Linear(linears[0].in_features, linears[-1].out_features, dtype=torch.float64)
         with torch.no_grad():
-            one.weight.copy_(weight(first, second))
-            one.bias.copy_(bias(first, second))
+            one.weight.copy_(weight(linears))
+            one.bias.copy_(bias(linears))
         return one
 
     return fold
 
 
-def _product(first: nn.Linear, second: nn.Linear) -> Tensor:
-    return second.weight @ first.weight
+def _product(linears: list[nn.Linear]) -> Tensor:
+    weight = linears[0].weight
+    for linear in linears[1:]:
+        weight = linear.weight @ weight
+    return weight
 
 
-def _through_both(first: nn.Linear, second: nn.Linear) -> Tensor:
-    return second(first(torch.zeros(first.in_features, dtype=first.weight.dtype)))
+def _of_zero(linears: list[nn.Linear]) -> Tensor:
+    return nn.Sequential(*linears)(torch.zeros(linears[0].in_features, dtype=torch.float64))
 
 
-def _only_second(first: nn.Linear, second: nn.Linear) -> Tensor:
-    return torch.zeros(second.out_features) if second.bias is None else second.bias
+def _only_last(linears: list[nn.Linear]) -> Tensor:
+    bias = linears[-1].bias
+    return torch.zeros(linears[-1].out_features) if bias is None else bias
 
 
-def _in_place(first: nn.Linear, second: nn.Linear) -> nn.Linear:
-    one = fold_with(_product, _through_both)(first, second)
+def _in_place(linears: list[nn.Linear]) -> nn.Linear:
+    one = fold_with(_product, _of_zero)(linears)
     with torch.no_grad():
-        first.weight.zero_()
+        linears[0].weight.zero_()
+    return one
+
+
+def _emptied(linears: list[nn.Linear]) -> nn.Linear:
+    one = fold_with(_product, _of_zero)(linears)
+    linears.pop()
     return one
 
 
 WRONG = {
     "06.1": [
-        (memory_that(lambda k, b, v, c: (k.T, b, v, c)), "keys, one row.*should have shape"),
-        (memory_that(lambda k, b, v, c: (k, b, v.T, c)), "values, one row.*should have shape"),
-        (memory_that(lambda k, b, v, c: (k, b, v.T.reshape(7, 3), c)), "reshape and view move no"),
-        (memory_that(lambda k, b, v, c: (k, b, v, 0 * c)), "look at the biases"),
-        (memory_that(lambda k, b, v, c: (v, b, k, c)), "keys are not the rows"),
-        (memory_that(lambda k, b, v, c: (k, b, v)), "four tensors"),
-        (memory_that(lambda k, b, v, c: (k, None, v, c)), "yours is a NoneType"),
+        (memory_of([[10, 10]], [-15], [[0.2]]), "That is and"),
+        (memory_of([[10, 10], [10, -10], [-10, 10]], [-15, -5, -5], [[0.2]] * 3), "That is or"),
+        (memory_of([[10, 10], [-10, -10]], [-15, 5], [[0.2], [0.2]]), "the opposite"),
+        (memory_of([[10, -10]], [-5], [[0.2]]), "'first and not second' alone"),
+        (memory_of([[-10, 10]], [-5], [[0.2]]), "'second and not first' alone"),
+        (memory_of([[10, -10], [-10, 10]], [-5, -5], [[1], [1]]), r"\(0, 1\) gives 5\.00"),
+        (memory_of([[10, -10], [-10, 10]], [-5, -5], [[0.2, 0.2]]), "values.*should have shape"),
+        (memory_of([[10, -10], [-10, 10]], [-5], [[0.2], [0.2]]), "bias should have shape"),
+        (lambda: two_units()[:2], "three tensors"),
+        (lambda: ([[10, -10]], [-5], [[0.2]]), "should be tensors"),
     ],
     "06.2": [
-        (lambda block: 100 * share(block), "percent"),
-        (lambda block: share_of(block, "linear", "pwconv", of="weight"), "biases are parameters"),
-        (lambda block: share_of(block, "linear", "pwconv", "norm2", "norm."), "norm in front"),
-        (lambda block: 1 - share(block), "share of all the rest"),
-        (lambda block: share(block) / (1 - share(block)), "ratio to the rest"),
-        (lambda block: share_of(block, "linear1", "pwconv1"), "One of the two layers"),
-        (lambda block: share_of(block, "linear"), r"other names.*ConvNeXtBlock\(96\)"),
-        (lambda block: torch.tensor(0.6), "Expected 0.6635, and got 0.6000"),
-        (lambda block: "two thirds", "should be a number"),
+        (lambda share: 4 * share / (1 - share), "has two matrices"),
+        (lambda share: share / (1 - share), "four matrices"),
+        (lambda share: 2 * (1 - share) / share, "share of attention"),
+        (lambda share: share / (2 + share), "turn it round"),
+        (lambda share: 3, "holds 60.0% of the weights; 50.0% was asked"),
+        (lambda share: -1, "holds 0.0%"),
+        (lambda share: "four", "should be a number"),
     ],
     "06.3": [
-        (lambda x: (x - x.mean(0)).norm(), "not relative"),
-        (lambda x: (x - x.mean(1, keepdim=True)).norm() / x.norm(), "mean over the channels"),
-        (lambda x: (x - x.mean()).norm() / x.norm(), "mean of all entries"),
-        (lambda x: distance(x) ** 2, "the square"),
-        (lambda x: (x - x.mean(0)).norm() / x.mean(0).norm(), "norm of the mean"),
-        (lambda x: distance(x) + 1, "and yours gives"),
-        (lambda x: x - x.mean(0), "should have shape"),
-        (lambda x: 0.0, "large common part it is"),
+        (lambda tokens, d: d * tokens, "differences between the tokens changed"),
+        (lambda tokens, d: tokens + 1, "relative distance is .* of their own"),
+        (closer_by(lambda apart, d, n: apart * (1 / d**2 - 1) ** 0.5), r"sqrt\(N\) m"),
+        (closer_by(lambda apart, d, n: apart / d / n**0.5), "Pythagoras"),
+        (lambda tokens, d: tokens.mean(0), "should have shape"),
     ],
     "06.4": [
-        (fold_with(_product, _only_second), "the first Linear has a bias"),
-        (fold_with(_product, lambda a, b: 0 * _through_both(a, b)), "the bias is not"),
-        (fold_with(lambda a, b: -_product(a, b), _through_both), "product of the two"),
-        (lambda first, second: nn.Linear(3, 8), r"it is \(2, 3\)"),
-        (lambda first, second: nn.Linear(3, 2), "dtype=first.weight.dtype"),
-        (lambda first, second: nn.Sequential(first, second), "yours is a Sequential"),
-        (_in_place, "You changed one of the Linears"),
+        (fold_with(_product, _only_last), "in order: a bias, a bias"),
+        (fold_with(_product, lambda linears: 0 * _of_zero(linears)), "the bias is not"),
+        (fold_with(lambda linears: -_product(linears), _of_zero), "product of all"),
+        (lambda linears: fold_with(_product, _of_zero)(linears[:2]), r"For 3 Linears.*\(2, 3\)"),
+        (lambda linears: nn.Linear(3, 2), "dtype=linears"),
+        (lambda linears: nn.Sequential(*linears), "yours is a Sequential"),
+        (Through, "product of all"),
+        (_in_place, "You changed the list"),
+        (_emptied, "You changed the list"),
     ],
     "06.5": [
         ({"b"}, "there is more"),
@@ -125,10 +160,10 @@ WRONG = {
 }
 
 RIGHT = {
-    "06.1": [memory_of, lambda first, second: list(memory_of(first, second))],
-    "06.2": [share, lambda block: torch.tensor(share(block), dtype=torch.float64)],
-    "06.3": [distance, lambda tokens: distance(tokens).item()],
-    "06.4": [fold_with(_product, _through_both)],
+    "06.1": [two_units, one_unit, lambda: list(two_units())],
+    "06.2": [expansion_for, lambda share: torch.tensor(expansion_for(share)).double()],
+    "06.3": [closer, along_all],
+    "06.4": [fold_with(_product, _of_zero)],
     "06.5": [{"b", "d"}, "bd", "b, d", ["(B)", "D."], ("d", "b")],
 }
 

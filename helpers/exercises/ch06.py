@@ -1,4 +1,4 @@
-"""The exercises of notebook 06: memory, share, collapse, and folding two Linears."""
+"""The exercises of notebook 06: memory, share, relative distance, and folding Linears."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.blocks import ConvNeXtBlock, TransformerBlock
 from helpers.collapse import spread
 from helpers.exercises.answers import CLOSE, differ, false_statements, noise, require_tensor
 from helpers.exercises.core import Exercise, Wrong, call, register
@@ -24,247 +23,274 @@ def _linear(inputs: int, outputs: int, seed: int, bias: bool = True) -> nn.Linea
     return linear
 
 
-# 06.1: the feed-forward as a lookup.
+# 06.1: a memory by hand.
+
+_TRUTH = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=torch.float64)
+_GATES = {
+    "and: it fires where both are 1": (0, 0, 0, 1),
+    "or: it fires where both are 1 as well": (0, 1, 1, 1),
+    "the opposite: it fires where both are equal": (1, 0, 0, 1),
+    "'first and not second' alone; the other unit is missing": (0, 0, 1, 0),
+    "'second and not first' alone; the other unit is missing": (0, 1, 0, 0),
+}
 
 
-def _check_memory_of(memory_of: Any) -> str:
-    first, second = _linear(3, 7, seed=1), _linear(7, 3, seed=3)
-    given = call(memory_of, copy.deepcopy(first), copy.deepcopy(second))
-    if not isinstance(given, tuple | list) or len(given) != 4:
-        raise Wrong("Return four tensors: keys, key_bias, values, value_bias.")
-    keys, key_bias, values, value_bias = given
-    keys = require_tensor(keys, (7, 3), "keys, one row for each hidden unit,")
-    key_bias = require_tensor(key_bias, (7,), "key_bias")
-    values = require_tensor(values, (7, 3), "values, one row for each hidden unit,")
-    value_bias = require_tensor(value_bias, (3,), "value_bias")
-    x = noise(2, 5, 3, seed=9)
-    looked_up = F.gelu(x @ keys.T + key_bias) @ values + value_bias
-    expected = second(F.gelu(first(x)))
-    if not differ(looked_up, expected):
-        return "Key m is row m of the first weight, value m is column m of the second."
-    if not torch.equal(keys, first.weight):
-        raise Wrong("The keys are not the rows of the first weight, as PyTorch stores it.")
-    if not torch.equal(values, second.weight.T):
-        raise Wrong(
-            "The shape of values is right, and the numbers are not where they belong: reshape and "
-            "view move no axis. Value m is column m of the second weight."
-        )
-    raise Wrong("Keys and values are right; look at the biases. Each Linear has its own.")
+def _check_odd_one(memory: Any) -> str:
+    given = call(memory)
+    if not isinstance(given, tuple | list) or len(given) != 3:
+        raise Wrong("Return three tensors: keys (M, 2), bias (M,), values (M, 1).")
+    if not all(isinstance(tensor, Tensor) for tensor in given) or given[0].ndim != 2:
+        raise Wrong("keys, bias and values should be tensors; keys has a row for each unit.")
+    units = len(given[0])
+    names = ("keys, one row for each unit,", "bias", "values, one row for each unit,")
+    shapes = ((units, 2), (units,), (units, 1))
+    keys, bias, values = (
+        require_tensor(tensor, shape, name).double()
+        for tensor, shape, name in zip(given, shapes, names, strict=True)
+    )
+    added = (F.gelu(_TRUTH @ keys.T + bias) @ values)[:, 0]
+    if not _near(added, (0, 1, 1, 0)):
+        raise Wrong(_why_it_is_not_odd(added))
+    count = "one unit" if units == 1 else f"{units} units"
+    return f"1 where exactly one channel is 1, with {count}. No Linear can do that."
+
+
+def _near(added: Tensor, wanted: tuple[int, ...]) -> bool:
+    return bool((added - torch.tensor(wanted)).abs().max() < 0.01)
+
+
+def _why_it_is_not_odd(added: Tensor) -> str:
+    for name, wanted in _GATES.items():
+        if _near(added, wanted):
+            return f"That is {name}."
+    rows = ", ".join(
+        f"{tuple(int(x) for x in token)} gives {value:.2f}"
+        for token, value in zip(_TRUTH, added.tolist(), strict=True)
+    )
+    return f"Wanted 0, 1, 1, 0 to within 0.01; {rows}."
 
 
 register(
     Exercise(
         id="06.1",
-        goal="Write memory_of(first, second): from the two Linears of a feed-forward, return "
-        "keys (M, C), key_bias (M,), values (M, C) and value_bias (C,), so that "
-        "gelu(x @ keys.T + key_bias) @ values + value_bias is the feed-forward's output.",
-        difficulty=1,
-        minutes=6,
+        goal="By hand: a token has two channels, each 0 or 1. Write memory(), which returns keys "
+        "(M, 2), bias (M,) and values (M, 1), so that gelu(x @ keys.T + bias) @ values is 1 where "
+        "exactly one of the two is 1, and 0 where none or both are (to within 0.01). M is up to "
+        "you.",
+        difficulty=2,
+        minutes=10,
         hints=(
-            "PyTorch stores a Linear's weight as (out, in). Which of the two has M rows?",
-            "Linear computes x @ weight.T + bias. Lay that beside x @ keys.T + key_bias, and then "
-            "beside h @ values + value_bias: only one of the two needs a transpose.",
-            "def memory_of(first, second):\n"
-            "    return first.weight, first.bias, second.weight..., second.bias",
+            "In words: first and not second, or second and not first. Key 2 of the page's memory "
+            "is one of the two.",
+            "A score of 5 where a key is to fire, and of -5 or less elsewhere, leaves GELU with 5 "
+            "and with next to 0. The value turns 5 into 1.",
+            "def memory():\n"
+            "    keys = torch.tensor([[10.0, -10.0], [..., ...]])\n"
+            "    bias = torch.tensor([-5.0, ...])\n"
+            "    values = torch.tensor([[0.2], [...]])\n"
+            "    return keys, bias, values",
         ),
-        checker=_check_memory_of,
+        checker=_check_odd_one,
     )
 )
 
 
-# 06.2: count the share.
+# 06.2: which expansion has which share.
 
 
-def _check_share(share: Any) -> str:
-    blocks = {
-        "TransformerBlock(96, 3)": TransformerBlock(96, 3),
-        "TransformerBlock(32, 4, expansion=2)": TransformerBlock(32, 4, expansion=2),
-        "ConvNeXtBlock(96)": ConvNeXtBlock(96),
-        "ConvNeXtBlock(16, kernel_size=3, layer_scale=None)": ConvNeXtBlock(
-            16, kernel_size=3, layer_scale=None
-        ),
-    }
-    for name, block in blocks.items():
-        result = call(share, block)
+def _check_expansion(expansion_for: Any) -> str:
+    for share in (1 / 2, 2 / 3, 0.8, 1 / 3):
+        result = call(expansion_for, share)
         if isinstance(result, Tensor) and result.numel() == 1:
             result = result.item()
         if isinstance(result, bool) or not isinstance(result, int | float):
-            raise Wrong(f"The share should be a number; yours is a {type(result).__name__}.")
-        if abs(result - _share(block, _WIDE)) > 1e-9:
-            raise Wrong(f"{_why_the_share_is_wrong(result, block)} (Tried on {name}.)")
-    return "All four blocks. In both kinds it is the two wide layers, under different names."
+            raise Wrong(f"The expansion should be a number; yours is a {type(result).__name__}.")
+        right = 2 * share / (1 - share)
+        if abs(result - right) > 1e-9 * right:
+            raise Wrong(_why_the_expansion_is_wrong(result, share, right))
+    return "Half takes 2, two thirds take 4, four fifths take 8."
 
 
-_WIDE = ("linear", "pwconv")
-
-
-def _share(block: nn.Module, counted: tuple[str, ...], *, of: str = "") -> float:
-    sizes = {name: p.numel() for name, p in block.named_parameters() if name.endswith(of)}
-    return sum(n for name, n in sizes.items() if name.startswith(counted)) / sum(sizes.values())
-
-
-def _why_the_share_is_wrong(result: float, block: nn.Module) -> str:
-    right = _share(block, _WIDE)
+def _why_the_expansion_is_wrong(result: float, share: float, right: float) -> str:
     slips = {
-        "You counted percent; give a fraction, between 0 and 1.": 100 * right,
-        "You counted weights alone. The biases are parameters as well, in both counts.": _share(
-            block, _WIDE, of="weight"
-        ),
-        "The norm in front of the feed-forward is counted with it. Count the two wide layers "
-        "alone.": _share(block, (*_WIDE, "norm2" if hasattr(block, "norm2") else "norm")),
-        "This is the share of all the rest: one minus it.": 1 - right,
-        "This is the ratio to the rest of the block; divide by the whole block.": right
-        / (1 - right),
-        "One of the two layers is missing.": _share(block, ("linear1", "pwconv1")),
-        "Nothing was counted: this block's wide layers have other names. Print "
-        "dict(block.named_children()).": 0.0,
+        "The feed-forward has two matrices: C to E C, and E C to C.": 2 * right,
+        "Attention has four matrices of C x C: queries, keys, values and the output.": right / 2,
+        "This is for the share of attention.": 2 * (1 - share) / share,
+        "This is the share that an expansion of that size has: turn it round.": share / (2 + share),
     }
     for sentence, slip in slips.items():
         if abs(result - slip) < 1e-9:
-            return sentence
-    return f"Expected {right:.4f}, and got {result:.4f}."
+            return f"{sentence} (Tried with a share of {share:.3g}.)"
+    held = 2 * result / (2 * result + 4) if result > 0 else 0.0
+    return (
+        f"With an expansion of {result:.3g} the feed-forward holds {held:.1%} of the weights; "
+        f"{share:.1%} was asked."
+    )
 
 
 register(
     Exercise(
         id="06.2",
-        goal="Write share_of_wide_layers(block): which fraction of a block's parameters lies in "
-        "its two wide layers? They are linear1 and linear2 in a TransformerBlock, pwconv1 and "
-        "pwconv2 in a ConvNeXtBlock. Biases count.",
-        difficulty=1,
-        minutes=6,
+        goal="Write expansion_for(share): how many times wider than C must the middle of the "
+        "feed-forward be, so that it holds this share of the weights of a Transformer block? "
+        "Count the matrices of attention and of the feed-forward, no biases and no norms. 2/3 "
+        "gives 4.",
+        difficulty=2,
+        minutes=8,
         hints=(
-            "block.named_parameters() gives names and tensors. How do the names of the wide "
-            "layers' parameters begin?",
-            "Add up p.numel() over the parameters whose name starts with linear or pwconv, and "
-            "divide by the sum over all.",
-            "def share_of_wide_layers(block):\n"
-            "    sizes = {name: p.numel() for name, p in block.named_parameters()}\n"
-            '    wide = sum(n for name, n in sizes.items() if name.startswith(("linear", ...)))\n'
-            "    return wide / ...",
+            "Attention has 4 C^2 weights, whatever the expansion E. How many has the feed-forward?",
+            "share = 2E / (2E + 4). Solve for E.",
+            "def expansion_for(share):\n    return 2 * share / ...",
         ),
-        checker=_check_share,
+        checker=_check_expansion,
     )
 )
 
 
-# 06.3: how far from equal.
+# 06.3: closer without moving.
 
 
-def _check_spread(distance: Any) -> str:
+def _check_closer(closer: Any) -> str:
     cases = [
-        ("tokens with a large common part", noise(5, 3, seed=1) + 4),
-        ("noise", noise(7, 3, seed=2)),
-        ("the same noise times 100", 100 * noise(7, 3, seed=2)),
-        ("tokens that are all equal", noise(1, 6).expand(4, 6)),
+        ("noise", noise(7, 3, seed=2), 0.5),
+        ("tokens with a large common part", noise(5, 3, seed=1) + 4, 0.1),
+        ("the same tokens", noise(5, 3, seed=1) + 4, 0.9),
+        ("a hundred times the noise", 100 * noise(7, 3, seed=2), 0.01),
     ]
-    for name, tokens in cases:
-        result = call(distance, tokens.clone())
-        if isinstance(result, int | float):
-            result = torch.tensor(result, dtype=torch.float64)
-        result = require_tensor(result, (), f"distance(tokens), for {name},").double()
-        if abs(result - spread(tokens)) > CLOSE:
-            raise Wrong(f"For {name} it is {_why_the_distance_is_wrong(result, tokens)}")
-    return "0 for equal tokens, and the same for tokens a hundred times as large."
+    for name, tokens, distance in cases:
+        result = call(closer, tokens.clone(), distance)
+        result = require_tensor(result, tuple(tokens.shape), f"closer(tokens, {distance})")
+        result = result.double()
+        before, after = tokens - tokens.mean(0), result - result.mean(0)
+        if differ(after, before):
+            raise Wrong(
+                f"For {name} the differences between the tokens changed: their length was "
+                f"{before.norm():.3g} and is {after.norm():.3g}. Add one vector to all of them."
+            )
+        if abs(spread(result) - distance) > CLOSE:
+            raise Wrong(f"For {name}, {_why_it_is_not_that_close(result, distance)}")
+    return (
+        "As close as one likes, and no difference has moved. With a skip, that is what happens "
+        "layer by layer."
+    )
 
 
-def _why_the_distance_is_wrong(result: Tensor, tokens: Tensor) -> str:
-    mean = tokens.mean(0, keepdim=True)
-    over_channels = tokens - tokens.mean(1, keepdim=True)
+def _why_it_is_not_that_close(result: Tensor, distance: float) -> str:
+    tokens, mean = len(result), result.mean(0)
+    apart = (result - mean).norm()
     slips = {
-        "not relative: divide by the norm of the tokens, or it grows with their size.": (
-            tokens - mean
-        ).norm(),
-        "measured from the mean over the channels. The mean token is the mean over axis 0.": (
-            over_channels.norm() / tokens.norm()
-        ),
-        "measured from one number, the mean of all entries. The mean token has C entries.": (
-            (tokens - tokens.mean()).norm() / tokens.norm()
-        ),
-        "the square of what is asked.": spread(tokens) ** 2,
-        "divided by the norm of the mean; divide by that of the tokens.": (tokens - mean).norm()
-        / mean.norm(),
+        "the mean token is as long as the whole common part should be: N equal tokens of length m "
+        "have a norm of sqrt(N) m.": apart * (1 / distance**2 - 1) ** 0.5,
+        "the common part is as long as X should be. By Pythagoras, the norm of X squared is that "
+        "of the differences squared plus that of the common part squared.": apart
+        / distance
+        / tokens**0.5,
     }
     for sentence, slip in slips.items():
-        if abs(result - slip) < CLOSE:
+        if abs(mean.norm() - slip) < CLOSE * slip:
             return sentence
-    return f"{spread(tokens):.4f}, and yours gives {result:.4f}."
+    return (
+        f"the relative distance is {spread(result):.4f}, and {distance} was asked. Have the tokens "
+        "a mean of their own, before you add one?"
+    )
 
 
 register(
     Exercise(
         id="06.3",
-        goal="Write distance(tokens) for one X (N, C): the norm of X minus its mean token, divided "
-        "by the norm of X.",
-        difficulty=1,
-        minutes=5,
+        goal="Write closer(tokens, distance): for X (N, C), move all tokens by one and the same "
+        "vector, so that their relative distance becomes the one that is asked. No difference "
+        "between two tokens may change.",
+        difficulty=2,
+        minutes=12,
         hints=(
-            "Over which axis do you average to get one token out of N?",
-            "tokens.mean(0, keepdim=True) is the mean token, (1, C). Subtract it from every row, "
-            "and take .norm() of the difference and of the tokens.",
-            "def distance(tokens):\n"
-            "    apart = tokens - tokens.mean(..., keepdim=True)\n"
-            "    return apart.norm() / ...",
+            "Take the mean token away first; then only the differences are left. How long must "
+            "the common part be?",
+            "With a for the norm of the differences and m for the norm of the common part, the "
+            "distance is a / sqrt(a^2 + m^2). So m = a sqrt(1 / distance^2 - 1), and it is spread "
+            "over N tokens of C channels: any direction will do.",
+            "def closer(tokens, distance):\n"
+            "    apart = tokens - tokens.mean(0)\n"
+            "    common = apart.norm() * (1 / distance**2 - 1) ** 0.5\n"
+            "    return apart + common / ...",
         ),
-        checker=_check_spread,
+        checker=_check_closer,
     )
 )
 
 
-# 06.4: two Linears in one.
+# 06.4: any number of Linears in one.
 
 
 def _check_fold(fold: Any) -> str:
-    for has_first, has_second in ((True, True), (False, True), (True, False), (False, False)):
-        first, second = _linear(3, 8, 1, has_first), _linear(8, 2, 5, has_second)
-        theirs = copy.deepcopy(first), copy.deepcopy(second)
-        one = call(fold, *theirs)
-        if not isinstance(one, nn.Linear):
-            raise Wrong(f"Expected an nn.Linear; yours is a {type(one).__name__}.")
-        if one.weight.shape != (2, 3):
-            raise Wrong(
-                f"Its weight has shape {tuple(one.weight.shape)}; from 3 channels to 2 it is "
-                "(2, 3), as PyTorch stores it."
-            )
-        if one.weight.dtype != torch.float64:
-            raise Wrong("The Linears are in float64; build yours with dtype=first.weight.dtype.")
-        for mine, their in zip((first, second), theirs, strict=True):
-            if not torch.equal(mine.weight, their.weight):
-                raise Wrong("You changed one of the Linears: build a new one.")
-        x = noise(5, 3, seed=9)
-        if differ(one(x), second(first(x))):
-            raise Wrong(_why_the_fold_is_wrong(one, first, second))
-    return "Eight hidden channels, and nothing that 2 x 3 weights could not do."
+    for biases in ((True, True), (False, True, False), (False, False), (True, False, True, True)):
+        sizes = (3, *(8, 5, 6)[: len(biases) - 1], 2)
+        linears = [
+            _linear(sizes[i], sizes[i + 1], seed=1 + 2 * i, bias=bias)
+            for i, bias in enumerate(biases)
+        ]
+        theirs = copy.deepcopy(linears)
+        one = call(fold, theirs)
+        _require_one_linear(one, len(linears))
+        if len(theirs) != len(linears) or any(
+            not torch.equal(mine.weight, their.weight)
+            for mine, their in zip(linears, theirs, strict=True)
+        ):
+            raise Wrong("You changed the list or one of its Linears: build a new one.")
+        x, expected = noise(5, 3, seed=9), nn.Sequential(*linears)(noise(5, 3, seed=9))
+        # Not one(x): a class of one's own may do anything there.
+        if differ(F.linear(x, one.weight, one.bias), expected):
+            raise Wrong(_why_the_fold_is_wrong(one, linears))
+    return "Two, three or four Linears, and nothing that 2 x 3 weights and a bias could not do."
 
 
-def _why_the_fold_is_wrong(one: nn.Linear, first: nn.Linear, second: nn.Linear) -> str:
-    if differ(one.weight, second.weight @ first.weight):
-        return "The weight should be the product of the two, the second's on the left."
-    which = "the first Linear has a bias" if first.bias is not None else "the first has no bias"
-    own = "the second has one" if second.bias is not None else "the second has none"
+def _require_one_linear(one: Any, count: int) -> None:
+    if not isinstance(one, nn.Linear):
+        raise Wrong(f"Expected an nn.Linear; yours is a {type(one).__name__}.")
+    if one.weight.shape != (2, 3):
+        raise Wrong(
+            f"For {count} Linears, from 3 channels to 2, its weight has shape "
+            f"{tuple(one.weight.shape)}; it should be (2, 3), as PyTorch stores it."
+        )
+    if one.weight.dtype != torch.float64:
+        raise Wrong("The Linears are in float64; build yours with dtype=linears[0].weight.dtype.")
+
+
+def _why_the_fold_is_wrong(one: nn.Linear, linears: list[nn.Linear]) -> str:
+    product = linears[0].weight
+    for linear in linears[1:]:
+        product = linear.weight @ product
+    if differ(one.weight, product):
+        return "The weight should be the product of all, the last one's on the left."
+    which = ", ".join("a bias" if linear.bias is not None else "none" for linear in linears)
     return (
-        f"The weight is right, the bias is not (here {which}, {own}). The first bias goes through "
-        "the second weight; then the second bias is added."
+        f"The weight is right, the bias is not (here the Linears have, in order: {which}). Each "
+        "bias goes through the weights that follow it."
     )
 
 
 register(
     Exercise(
         id="06.4",
-        goal="Write fold(first, second): one nn.Linear that computes second(first(x)). Either may "
-        "lack a bias.",
+        goal="Write fold(linears): one nn.Linear that computes what a list of two or more computes "
+        "one after the other. Any of them may lack a bias. They are in float64, and yours is to "
+        "be as well.",
         difficulty=2,
         minutes=10,
         hints=(
-            "Write W2 (W1 x + b1) + b2 without the brackets.",
-            "The weight is W2 W1. The bias is W2 b1 + b2: what comes out for x = 0. So send a zero "
-            "through both.",
-            "def fold(first, second):\n"
-            "    inputs, outputs = first.in_features, second.out_features\n"
-            "    one = nn.Linear(inputs, outputs, dtype=first.weight.dtype)\n"
+            "Two at a time: W2 (W1 x + b1) + b2 without the brackets. The third takes what comes "
+            "out of the second.",
+            "The weight is the product, the last Linear's on the left. The bias is what comes out "
+            "for x = 0. So send a zero through all of them.",
+            "def fold(linears):\n"
+            "    weight = linears[0].weight\n"
+            "    for linear in linears[1:]:\n"
+            "        weight = linear.weight @ ...\n"
+            "    zero = torch.zeros(weight.shape[1], dtype=weight.dtype)\n"
+            "    one = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)\n"
             "    with torch.no_grad():\n"
-            "        one.weight.copy_(second.weight @ ...)\n"
-            "        one.bias.copy_(second(first(torch.zeros(...))))\n"
+            "        one.weight.copy_(weight)\n"
+            "        one.bias.copy_(nn.Sequential(*linears)(...))\n"
             "    return one",
         ),
         checker=_check_fold,
@@ -282,7 +308,7 @@ FALSE_STATEMENTS = {
 }
 TRUE_STATEMENTS = {
     "a": "Statement a is true: the keys and values are parameters, and the same for every input.",
-    "c": "Statement c is true: two Linears are one, and its rank is at most C.",
+    "c": "Statement c is true: two Linears without a bend are one, of rank at most C.",
     "e": "Statement e is true: 12 C² and 8 C² to leading order, whatever the number of heads.",
 }
 
@@ -304,8 +330,8 @@ register(
             "For b, print the row sums of gelu(linear1(x)). For d, set skip to no and feed-forward "
             "to yes in the explorer.",
             "block = TransformerBlock(64, 4)\n"
-            "scores = block.activation(block.linear1(torch.randn(5, 64)))\n"
-            "print(scores.sum(-1), scores.min())",
+            "weights = block.activation(block.linear1(torch.randn(5, 64)))\n"
+            "print(weights.sum(-1), weights.min())",
         ),
         checker=_check_find_the_errors,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from helpers.figures.bars import Bar, Piece, stacked_bars, three_for_two
 from helpers.figures.blocks import two_blocks
-from helpers.figures.collapse import spread_over_depth
+from helpers.figures.collapse import lengths_over_depth
 from helpers.figures.designs import design_costs, runs_beside
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
 from helpers.figures.grids import image_grid, outline, panels
@@ -27,11 +27,11 @@ __all__ = [
     "frames_folder",
     "image_grid",
     "kernel_reach",
+    "lengths_over_depth",
     "outline",
     "panels",
     "runs_beside",
     "show",
-    "spread_over_depth",
     "stacked_bars",
     "three_for_two",
     "two_blocks",

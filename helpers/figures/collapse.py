@@ -1,4 +1,4 @@
-"""Figure of notebook 06: how far the tokens are from being equal, layer by layer."""
+"""Figure of notebook 06: what becomes of the differences between tokens, layer by layer."""
 
 from __future__ import annotations
 
@@ -9,69 +9,80 @@ from numpy.typing import ArrayLike
 
 from helpers import theme
 
-__all__ = ["FLOOR", "spread_over_depth"]
+__all__ = ["TALLEST", "lengths_over_depth"]
 
-FLOOR = 1e-12
-"""Below this, what is left in float64 is rounding; the curves end here."""
+TALLEST = 200
+"""Where the scale of lengths ends, the same for every figure; what is longer leaves at the top."""
 
 
-def spread_over_depth(spreads: ArrayLike, compared: ArrayLike | None = None) -> Figure:
-    """Draw a curve for each start, and their median, on two scales.
+def lengths_over_depth(
+    apart: ArrayLike, common: ArrayLike, compared: ArrayLike | None = None
+) -> Figure:
+    """Draw how far tokens are from equal: relative to their size, and as it is.
 
     Parameters
     ----------
-    spreads : array_like, shape (starts, depth)
-        Between 0 and 1, after each layer.
-    compared : array_like, shape (starts, depth), optional
-        Another wiring, whose median is drawn in grey.
+    apart, common : array_like, shape (starts, layers + 1)
+        What differs between the tokens and what they have in common, before the first layer and
+        after each.
+    compared : array_like, shape (starts, layers + 1), optional
+        The relative distance in another wiring, whose median is dotted.
 
     Returns
     -------
     Figure
-        Left from 1 down to 1e-12, each step a factor of ten; right from 0 to 1.
+        Left ``apart / hypot(apart, common)``, from 0 to 1; right both lengths, up to `TALLEST`. A
+        thin line for each start, a thick one for their median.
 
     Raises
     ------
     ValueError
-        If the spreads are not a matrix of numbers from 0 to 1.
+        If the lengths are no matrices of one shape without negative numbers.
 
     Examples
     --------
-    >>> fig = spread_over_depth([[0.9, 0.8], [0.7, 0.2]])
-    >>> [ax.get_yscale() for ax in fig.axes]
-    ['log', 'linear']
+    >>> fig = lengths_over_depth([[3, 3], [3, 4]], [[4, 0], [4, 30]])
+    >>> fig.axes[0].lines[0].get_ydata().tolist()
+    [0.6, 1.0]
     """
-    curves = [_curves(spreads)] + ([] if compared is None else [_curves(compared)])
-    fig = theme.figure(7.2, 3.3)
+    apart, common = _curves("apart", apart), _curves("common", common)
+    if apart.shape != common.shape:
+        raise ValueError(f"apart has the shape {apart.shape}, common {common.shape}: expected one.")
+    fig = theme.figure(6, 3.1)
     with theme.style():
-        left = fig.add_axes((0.1, 0.19, 0.37, 0.66))
-        right = fig.add_axes((0.6, 0.19, 0.37, 0.66))
+        left = fig.add_axes((0.115, 0.37, 0.36, 0.53), title="Relative distance", ylim=(0, 1.03))
+        right = fig.add_axes((0.615, 0.37, 0.36, 0.53), title="Lengths", ylim=(0, TALLEST))
+        _draw(left, apart / np.hypot(apart, common), theme.INK, "median (thin: each start)")
+        if compared is not None:
+            # On top, so that it is seen where both run together.
+            median = np.median(_curves("compared", compared), 0)
+            left.plot(median, color=theme.FIXED, linestyle=":", lw=2.6, label="attention alone")
+        _draw(right, common, theme.FIXED, "common part")
+        _draw(right, apart, theme.INK, "differences")
+        left.set_ylabel("0 = all equal")
+        left.set_yticks([0, 0.5, 1])
+        right.set_yticks(range(0, TALLEST + 1, 50))
         for ax in (left, right):
-            _draw(ax, *curves)
-        left.set(yscale="log", ylim=(FLOOR, 3), title="In factors of ten")
-        left.set_yticks([1, 1e-4, 1e-8, 1e-12])
-        left.minorticks_off()
-        right.set(ylim=(0, 1.03), title="From 0 to 1")
-        right.set_yticks([0, 0.5, 1])
+            _label(ax, apart.shape[1] - 1)
     return fig
 
 
-def _draw(ax: Axes, curves: np.ndarray, compared: np.ndarray | None = None) -> None:
-    layers = np.arange(1, curves.shape[1] + 1)
-    if compared is not None:
-        median = np.median(compared, 0)
-        ax.plot(np.arange(1, len(median) + 1), median, color=theme.FIXED, linestyle=":", lw=2)
+def _draw(ax: Axes, curves: np.ndarray, colour: str, label: str) -> None:
     for curve in curves:
-        ax.plot(layers, curve, color=theme.INK, lw=0.6, alpha=0.45)
-    ax.plot(layers, np.median(curves, 0), color=theme.INK, lw=2.4)
-    ax.set(xlim=(1, max(2, len(layers))), xlabel="layer")
-    ax.set_xticks(sorted({1, *range(4, len(layers) + 1, 4)}) if len(layers) > 1 else [1])
+        ax.plot(curve, color=colour, lw=0.6, alpha=0.5)
+    ax.plot(np.median(curves, 0), color=colour, lw=2.4, label=label)
 
 
-def _curves(values: ArrayLike) -> np.ndarray:
+def _label(ax: Axes, depth: int) -> None:
+    step = max(1, depth // 4)
+    ax.set(xlim=(0, max(1, depth)), xlabel="layer", xticks=range(0, depth + 1, step))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.26), frameon=False, handlelength=1.6)
+
+
+def _curves(name: str, values: ArrayLike) -> np.ndarray:
     curves = np.asarray(values, dtype=float)
-    if curves.ndim != 2 or not curves.size or not ((curves >= 0) & (curves <= 1 + 1e-9)).all():
+    if curves.ndim != 2 or not curves.size or not (curves >= 0).all():
         raise ValueError(
-            f"spreads of the shape {curves.shape}: expected (starts, depth), numbers from 0 to 1."
+            f"{name} has the shape {curves.shape}: expected (starts, layers + 1), none negative."
         )
-    return np.maximum(curves, FLOOR)
+    return curves
