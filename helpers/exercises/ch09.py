@@ -248,6 +248,8 @@ def _check_kernels(without_negatives: Any) -> str:
             # Mostly positive, and one weight below zero: no softmax row.
             block.dwconv.weight[7].abs_()
             block.dwconv.weight[7, 0, 0, number] = -0.01
+            # One sign, but the wrong one: a softmax row only with a negative factor.
+            block.dwconv.weight[6].abs_().neg_()
     for model in (some, trained("ConvNeXt", 4000)):
         kernels = _kernels(model)
         wanted = int((kernels >= 0).all(-1).sum())
@@ -291,8 +293,8 @@ register(
     Exercise(
         id="09.4",
         goal="Write without_negatives(model): how many depthwise filters of a small ConvNeXt, in "
-        "all its blocks, have no negative weight. Only those could be a row of softmax weights, up "
-        "to a factor. Then run it on trained('ConvNeXt', 4000).",
+        "all its blocks, have no negative weight. Only those could be a row of softmax weights, "
+        "times a positive factor. Then run it on trained('ConvNeXt', 4000).",
         difficulty=2,
         minutes=8,
         hints=(

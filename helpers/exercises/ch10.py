@@ -308,7 +308,7 @@ def _check_design(answer: Any) -> str:
         raise Wrong(
             f"Structure and budget are right. After {STEPS} steps it names {reached:.0%} of the "
             f"test images, and more than {LEAST:.0%} is asked for. Which designs of the figure "
-            "learn fast?"
+            "learn fast? All that were recorded have two norms and two skips."
         )
     return (
         f"On the budget, mixing, and above {LEAST:.0%} after {STEPS} steps: {design.name}, {depth} "

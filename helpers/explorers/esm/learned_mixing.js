@@ -156,7 +156,7 @@ export function sentence(value, { row, inside, even, all, evenAll }, brief) {
   }
   const where = `all of the row lies in its 3 \u00d7 3 window`;
   const counts = `Of ${weights} weights ${negative} ${negative === 1 ? "is" : "are"} negative; the largest in size is ${largest}.`;
-  if (brief) return `Filter ${kernel}, token at ${lmPlace(query)}: ${where}. ${counts} The same for every digit.`;
+  if (brief) return `${lmPlace(query)}: ${where}. Negative: ${negative} of ${weights}; the largest in size: ${obText(row[top], 3)}.`.replace(/^./, (letter) => letter.toUpperCase());
   return (
     `${start}Filter ${kernel} of ${LM_CHANNELS}, the token at ${lmPlace(query)}: ${where}, where it can be nowhere else; ` +
     `evenly spread over the image it would be ${lmPercent(even)}. ${counts} Every digit is read with these.`
@@ -455,8 +455,11 @@ function render({ model, el }) {
     listing.set(code(value, model.get("places")[value.image], row, found.inside[query]));
     if (hover !== null) return;
     const place = { row: Math.floor(query / LM_SIDE), column: query % LM_SIDE };
-    const words = `Token at ${lmPlace(query)}: it reads itself with ${obText(row[query], 3)}`;
-    for (const name of ["image", "head1", "head2", "row"]) views[name].setCursor(place, words);
+    const token = `Token at ${lmPlace(query)}`;
+    const words = `${token}: it reads itself with ${obText(row[query], 3)}`;
+    // The number is the chosen head's, which the picture of the other head must not say.
+    const other = `head${3 - value.head}`;
+    for (const name of ["image", "head1", "head2", "row"]) views[name].setCursor(place, name === other ? token : words);
     for (const name of ["headA", "filterA"]) views[name].setCursor({ row: query, column: query }, words);
   };
 
