@@ -249,17 +249,12 @@ def unknown_tags(notebook: NotebookNode) -> list[str]:
 
 
 def untagged_solutions(notebook: NotebookNode) -> list[str]:
-    """Find solutions that the student edition would hand out, and tags on what is no solution.
-
-    The answer of the closing vote, *Find the errors*, solves an exercise: it is a solution too.
-    """
-    faults, before = [], ""
+    """Find solutions that the student edition would hand out, and tags on what is no solution."""
+    faults = []
     for number, cell in enumerate(notebook.cells, start=1):
-        folds = "Solution|Show the answer" if "### Find the errors" in before else "Solution"
         is_solution = cell.cell_type == "markdown" and bool(
-            re.search(rf"<summary>\s*(?:<\w+>)?\s*(?:{folds})", cell.source)
+            re.search(r"<summary>\s*(?:<\w+>)?\s*Solution", cell.source)
         )
-        before = cell.source
         tagged = "solution" in _tags(cell)
         if is_solution and not tagged:
             faults.append(f"{where(number, cell)} holds a solution without the tag")
@@ -282,6 +277,20 @@ _SHOWN_RAW = {
     "an emoji code": r"(?<![\w:]):[a-z_]+:(?![\w:])",
     "a script or style": r"<(?:script|style)\b",
 }
+
+
+def unsettled_votes(notebook: NotebookNode) -> list[str]:
+    """Find closing votes of a lecture that no slide settles: the exercise's own solution."""
+    faults, vote = [], ""
+    for number, cell in enumerate(notebook.cells, start=1):
+        kind = cell.metadata.get("slideshow", {}).get("slide_type")
+        if cell.source.startswith("### Find the errors") and kind == "slide":
+            vote = f"{where(number, cell)} is a vote without a slide with its solution"
+        elif vote and "solution" in _tags(cell):
+            if kind != "subslide" or "- **" not in cell.source:
+                faults.append(vote)
+            vote = ""
+    return [*faults, vote] if vote else faults
 
 
 def shown_raw(notebook: NotebookNode) -> list[str]:

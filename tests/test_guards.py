@@ -28,6 +28,7 @@ EVERY_PAGE = [
     guards.half_hidden,
     guards.unknown_tags,
     guards.untagged_solutions,
+    guards.unsettled_votes,
     guards.shown_raw,
     guards.untitled,
 ]

@@ -236,12 +236,13 @@ def test_a_solution_without_its_tag_is_caught(mutant):
     assert len(guards.untagged_solutions(mutant)) == 1
 
 
-def test_an_answer_of_the_closing_vote_without_its_tag_is_caught():
+def test_a_closing_vote_that_no_slide_settles_is_caught():
     notebook = nbformat.read(paths.NOTEBOOKS / "03_groups_and_heads.ipynb", as_version=4)
     at = next(n for n, c in enumerate(notebook.cells) if "### Find the errors" in c.source)
-    assert guards.untagged_solutions(notebook) == []
-    notebook.cells[at + 1].metadata["tags"] = []
-    assert len(guards.untagged_solutions(notebook)) == 1
+    settles = next(c for c in notebook.cells[at:] if "solution" in c.metadata.get("tags", []))
+    assert guards.unsettled_votes(notebook) == []
+    settles.metadata["slideshow"]["slide_type"] = "skip"
+    assert len(guards.unsettled_votes(notebook)) == 1
 
 
 @pytest.mark.parametrize(

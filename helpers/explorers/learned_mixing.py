@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from helpers import theme
 from helpers.data import load_digits
 from helpers.experiments import trained
-from helpers.explorers.linked import LinkedFigure
+from helpers.explorers.linked import Choice, LinkedFigure
 from helpers.figures import image_grid, outline, panels
 from helpers.mixing import as_mixing
 from helpers.models import PatchClassifier
@@ -137,7 +137,7 @@ class LearnedMixing(LinkedFigure):
     Examples
     --------
     >>> shown = LearnedMixing(network="ConvNeXt", kernel=5).shown()
-    >>> int((shown["token"][24] != 0).sum()), round(shown["inside"][24], 6)
+    >>> int((shown["token"][24] != 0).sum()), round(float(shown["inside"][24]), 6)
     (9, 1.0)
     """
 
@@ -166,39 +166,22 @@ class LearnedMixing(LinkedFigure):
                 "head": 1,
                 "kernel": 1,
                 "query": 24,
+                **start,
             },
             **learned(),
         )
-        if start:
-            self.value = {**self.value, **start}
-        self.start = self.value
 
-    @traitlets.validate("value")
-    def _valid_value(self, proposal: Any) -> dict[str, Any]:
-        value: Mapping[str, Any] = proposal["value"]
-        choices: dict[str, Sequence[Any]] = {
+    def choices(self) -> Mapping[str, Choice]:
+        """List what each parameter may be; the ConvNeXt has more layers than the ViT."""
+        return {
             "network": tuple(_LAYERS),
             "training_images": _TRAINED,
             "image": tuple(_DIGITS),
-            "layer": range(1, 1 + _LAYERS.get(value.get("network", ""), 4)),
+            "layer": lambda before: range(1, 1 + _LAYERS[before["network"]]),
             "head": range(1, 1 + _HEADS),
             "kernel": range(1, 1 + _CHANNELS),
             "query": range(_TOKENS),
         }
-        if set(value) != set(choices):
-            raise ValueError(
-                f"LearnedMixing has the parameters {', '.join(choices)}, and got "
-                f"{', '.join(value)}."
-            )
-        for name, known in choices.items():
-            if isinstance(value[name], bool) or value[name] not in known:
-                among = (
-                    f"an integer from {known[0]} to {known[-1]}"
-                    if isinstance(known, range)
-                    else "one of " + ", ".join(map(repr, known))
-                )
-                raise ValueError(f"{name}={value[name]!r} must be {among}.")
-        return {name: value[name] for name in choices}
 
     @classmethod
     def grid(cls) -> list[dict[str, Any]]:

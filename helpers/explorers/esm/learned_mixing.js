@@ -521,34 +521,28 @@ function render({ model, el }) {
   const words = obMake("div", { className: "lm-words" }, readout, listing.element);
   body.append(formula, how, flow, words);
 
-  const among = (list, value, other) => (list.includes(value) ? value : other);
-  const within = (value, low, high, other) => (Number.isInteger(value) ? Math.min(high, Math.max(low, value)) : other);
-  const valueChanged = () => {
-    const value = model.get("value");
-    const network = among(networks, value.network, "ViT");
-    const valid = {
+  const valid = (value) => {
+    const network = obAmong(networks, value.network, "ViT");
+    return {
       network,
-      training_images: among(LM_TRAINED, value.training_images, 4000),
-      image: among(digits, value.image, digits[0]),
-      layer: within(value.layer, 1, LM_LAYERS[network], 1),
-      head: within(value.head, 1, LM_HEADS, 1),
-      kernel: within(value.kernel, 1, LM_CHANNELS, 1),
-      query: within(value.query, 0, LM_COUNT - 1, 24),
+      training_images: obAmong(LM_TRAINED, value.training_images, 4000),
+      image: obAmong(digits, value.image),
+      layer: obWhole(value.layer, 1, LM_LAYERS[network]),
+      head: obWhole(value.head, 1, LM_HEADS),
+      kernel: obWhole(value.kernel, 1, LM_CHANNELS),
+      query: obWhole(value.query, 0, LM_COUNT - 1, 24),
     };
-    // An address may hold anything; the nearest state that exists takes its place.
-    if (Object.keys(valid).some((key) => valid[key] !== value[key])) {
-      model.set("value", valid);
-      model.save_changes();
-    }
-    showControls(valid);
-    showNames(valid);
-    digit(valid.image);
+  };
+  const show = () => {
+    const value = model.get("value");
+    showControls(value);
+    showNames(value);
+    digit(value.image);
     showQuery();
   };
-  model.on("change:value", valueChanged);
-  valueChanged();
+  const stop = obState(model, valid, show);
   el.replaceChildren(card);
-  return () => model.off("change:value", valueChanged);
+  return stop;
 }
 
 export default { render };
