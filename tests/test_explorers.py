@@ -179,6 +179,19 @@ def test_the_garbage_collector_waits_until_a_picture_is_on_its_way(monkeypatch: 
     assert gc.isenabled()
 
 
+def test_a_figure_made_ready_is_handed_out_once_and_looks_like_any_other() -> None:
+    def picture(fig: Figure, axes: list[Any]) -> np.ndarray:
+        figures.image_grid(axes[1], [[1.0, -2.0], [0.0, 3.5]], numbers=".1f")
+        return pixels(figures.encode(fig).data)
+
+    fresh, axes = figures.panels(2, ["a", "b"])
+    figures.make_ready()
+    ready, others = figures.panels(2, ["a", "b"])
+    third, _ = figures.panels(2, ["a", "b"])
+    assert len({id(fig) for fig in (fresh, ready, third)}) == 3
+    assert np.array_equal(picture(fresh, axes), picture(ready, others))
+
+
 # --- The states of a grid ------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from helpers import theme
 from helpers.explorers.base import ExplorerWidget
 from helpers.explorers.grid import Grid, check_arguments, describe
 from helpers.explorers.page import esm
-from helpers.figures import Encoded, encode, write_frame
+from helpers.figures import Encoded, encode, make_ready, write_frame
 
 __all__ = ["Explorer", "explore"]
 
@@ -300,9 +300,15 @@ def _collect_garbage_later() -> Iterator[None]:
     finally:
         if running:
             try:
-                asyncio.get_running_loop().call_later(_ON_ITS_WAY, gc.enable)
+                asyncio.get_running_loop().call_later(_ON_ITS_WAY, _when_idle)
             except RuntimeError:  # outside a kernel nothing is sent
                 gc.enable()
+
+
+def _when_idle() -> None:
+    """Do what need not be waited for, once a picture is on its way."""
+    make_ready()
+    gc.enable()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from helpers.figures.blocks import two_blocks
 from helpers.figures.collapse import lengths_over_depth
 from helpers.figures.designs import design_costs, runs_beside
 from helpers.figures.encoding import Encoded, encode, frames_folder, write_frame
-from helpers.figures.grids import image_grid, outline, panels
+from helpers.figures.grids import image_grid, make_ready, outline, panels
 from helpers.figures.learning import accuracy_curves, contact_sheet
 from helpers.figures.morph import diagram, draw_step
 from helpers.figures.picture import Picture, show
@@ -28,6 +28,7 @@ __all__ = [
     "image_grid",
     "kernel_reach",
     "lengths_over_depth",
+    "make_ready",
     "outline",
     "panels",
     "runs_beside",

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
 from numpy.typing import ArrayLike
 
 from helpers import theme
 
-__all__ = ["image_grid", "outline", "panels"]
+__all__ = ["image_grid", "make_ready", "outline", "panels"]
 
 Kind = Literal["signed", "weight", "picture"]
 _NUMBERS_AT_MOST = 256
@@ -77,17 +83,47 @@ def panels(
     parts = np.asarray(ratios if ratios is not None else [1.0] * n, dtype=float)
     side = (width - _LEFT - _RIGHT - _GAP * (n - 1)) * parts / parts.sum()
     height = float(side.max()) + top + _BOTTOM
-    fig = theme.figure(width, height)
-    axes, left = [], _LEFT
+    starts = _LEFT + np.concatenate([[0.0], np.cumsum(side[:-1] + _GAP)])
+    boxes = tuple(
+        (left / width, (_BOTTOM + side.max() - size) / height, size / width, size / height)
+        for left, size in zip(starts.tolist(), side.tolist(), strict=True)
+    )
+    fig, axes = _take_blank((width, height, boxes))
     with theme.style():
-        for index, size in enumerate(side):
-            box = (left / width, (_BOTTOM + side.max() - size) / height, size / width)
-            ax = fig.add_axes((*box, size / height))
+        for index, title in enumerate(titles or ()):
+            axes[index].set_title(title, color=colours[index] if colours else theme.INK)
+    return fig, axes
+
+
+_Layout = tuple[float, float, tuple[tuple[float, float, float, float], ...]]
+
+# Empty axes cost a third of a picture. The layout that was asked for last is asked for again when
+# an explorer moves on, so one blank figure of it can be made while nobody waits.
+_blank: dict[_Layout, tuple[Figure, list[Axes]]] = {}
+_last: list[_Layout] = []
+
+
+def make_ready() -> None:
+    """Make the blank figure that `panels` is likely to be asked for next, in an idle moment."""
+    for layout in _last:
+        if layout not in _blank:
+            _blank.clear()
+            _blank[layout] = _make_blank(layout)
+
+
+def _take_blank(layout: _Layout) -> tuple[Figure, list[Axes]]:
+    _last[:] = [layout]
+    return _blank.pop(layout, None) or _make_blank(layout)
+
+
+def _make_blank(layout: _Layout) -> tuple[Figure, list[Axes]]:
+    """Make a figure with empty panels in the book's style."""
+    width, height, boxes = layout
+    fig = theme.figure(width, height)
+    with theme.style():
+        axes = [fig.add_axes(box) for box in boxes]
+        for ax in axes:
             ax.set_anchor("NW")
-            if titles:
-                ax.set_title(titles[index], color=colours[index] if colours else theme.INK)
-            axes.append(ax)
-            left += size + _GAP
     return fig, axes
 
 
@@ -274,11 +310,31 @@ def _print_numbers(ax: Axes, image: AxesImage, form: str) -> None:
             "Draw without numbers, or a smaller grid."
         )
     colours = image.cmap(image.norm(matrix))
-    for (row, column), value in np.ndenumerate(matrix):
+    shapes, inks = [], []
+    for at, value in np.ndenumerate(matrix):
         # Adding zero turns the -0.0 that rounding leaves into 0.0.
         text = format(float(format(value, form)) + 0.0, form).replace("-", "\N{MINUS SIGN}")
-        colour = theme.ink_on(tuple(colours[row, column]))
-        ax.text(column, row, text, ha="center", va="center", size=theme.SMALL, color=colour)
+        shapes.append(_outlines(text))
+        inks.append(theme.ink_on(tuple(colours[at])))
+    # One collection of outlines: as many texts, each laid out by itself, take twenty times as long.
+    numbers = PathCollection(
+        shapes,
+        offsets=[(column, row) for row, column in np.ndindex(matrix.shape)],
+        offset_transform=ax.transData,
+        facecolors=inks,
+        linewidths=0,
+    )
+    points_per_inch = 72
+    numbers.set_transform(Affine2D().scale(1 / points_per_inch) + ax.get_figure().dpi_scale_trans)
+    ax.add_collection(numbers, autolim=False)
+
+
+@lru_cache(1024)
+def _outlines(text: str) -> Path:
+    """Give a text as outlines in points, with its middle at (0, 0)."""
+    path = TextPath((0, 0), text, size=theme.SMALL, prop=FontProperties(family="DejaVu Sans"))
+    box = path.get_extents()
+    return path.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2))
 
 
 def _bar(ax: Axes, image: AxesImage) -> None:
