@@ -75,8 +75,11 @@ def test_the_window_is_that_of_a_three_by_three_convolution() -> None:
     ("start", "says"),
     [
         ({"network": "ResNet"}, r"network='ResNet' must be one of 'ViT', 'ConvNeXt'"),
-        ({"layer": 5}, r"layer=5 must be an integer from 1 to 4"),
-        ({"network": "ConvNeXt", "layer": 7}, r"layer=7 must be an integer from 1 to 6"),
+        ({"layer": 5}, r"layer=5, with network='ViT', must be an integer from 1 to 4"),
+        (
+            {"network": "ConvNeXt", "layer": 7},
+            r"layer=7, with network='ConvNeXt', must be an integer from 1 to 6",
+        ),
         ({"image": 5}, r"image=5 must be one of 0, 3, 4, 7"),
         ({"head": 0}, r"head=0 must be an integer from 1 to 2"),
         ({"kernel": 33}, r"kernel=33 must be an integer from 1 to 32"),
